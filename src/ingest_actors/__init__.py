@@ -1,0 +1,1 @@
+"""Binance market data into Apache Kafka, by supervised trio actors."""

@@ -1,0 +1,131 @@
+"""The errors of this package: one tree, attributes first, text derived from them.
+
+Foreign exceptions are translated into these at the adapters' edges and nowhere else.
+"""
+
+from __future__ import annotations
+
+
+class IngestError(Exception):
+    """Anything that this package raises on purpose.
+
+    Attributes:
+        exit_code: what the command line ends with when this error ends it.
+    """
+
+    exit_code: int = 1
+
+
+class ActorFailed(IngestError):
+    """An actor crashed more often than its supervisor allows, or gave up.
+
+    Attributes:
+        actor: its name.
+        cause: the last exception; also `__cause__`.
+    """
+
+    def __init__(self, actor: str, cause: BaseException, *, restarts: int = 0) -> None:
+        self.actor = actor
+        self.cause = cause
+        self.restarts = restarts
+        if isinstance(cause, IngestError):
+            self.exit_code = cause.exit_code
+        super().__init__(actor, cause)
+
+    def __str__(self) -> str:
+        return f"{self.actor} failed after {self.restarts} restarts: {self.cause!r}"
+
+
+class FeedClosed(IngestError):
+    """A WebSocket connection ended, for whatever reason.
+
+    Attributes:
+        code: the close code; 1006 when the connection ended without a close frame.
+        reason: the text that came with it.
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        self.code = code
+        self.reason = reason
+        super().__init__(code, reason)
+
+    def __str__(self) -> str:
+        return f"connection closed with code {self.code}" + (f" ({self.reason})" if self.reason else "")
+
+
+class ExchangeUnreachable(IngestError):
+    """A connection to the exchange could not be opened.
+
+    Attributes:
+        url: what was tried.
+        cause: what went wrong, in the words of the system.
+        hint: what to try.
+        status: the HTTP status when the exchange answered the handshake with one; None otherwise.
+    """
+
+    exit_code = 75
+
+    def __init__(self, url: str, cause: str, *, hint: str = "", status: int | None = None) -> None:
+        self.url = url
+        self.cause = cause
+        self.hint = hint
+        self.status = status
+        super().__init__(url, cause)
+
+    def __str__(self) -> str:
+        return f"cannot reach {self.url}: {self.cause}" + (f"; {self.hint}" if self.hint else "")
+
+
+class SinkUnreachable(IngestError):
+    """Kafka, or whatever the sink writes to, does not answer or does not let us in.
+
+    Attributes:
+        target: what was tried, e.g. the bootstrap servers.
+        cause: what went wrong.
+        hint: what to try.
+    """
+
+    exit_code = 75
+
+    def __init__(self, target: str, cause: str, *, hint: str = "") -> None:
+        self.target = target
+        self.cause = cause
+        self.hint = hint
+        super().__init__(target, cause)
+
+    def __str__(self) -> str:
+        return f"cannot use Kafka at {self.target}: {self.cause}" + (f"; {self.hint}" if self.hint else "")
+
+
+class SinkBroken(IngestError):
+    """Nothing that the sink has accepted can be acknowledged any more; it must be reset.
+
+    Attributes:
+        cause: what broke it.
+    """
+
+    exit_code = 75
+
+    def __init__(self, cause: str) -> None:
+        self.cause = cause
+        super().__init__(cause)
+
+    def __str__(self) -> str:
+        return f"the sink broke: {self.cause}"
+
+
+class SettingsError(IngestError):
+    """One or more settings cannot be used.
+
+    Attributes:
+        problems: one text for each, naming the setting, what was given (secrets masked) and what is accepted.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)

@@ -1,0 +1,95 @@
+"""The seams: what the actors ask of the things they are given.
+
+`Sink` is public: `serve(..., sink=...)` takes any object that fits it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from ingest_actors.messages import EventBatch, FrameBatch
+
+
+class Refusal(NamedTuple):
+    """One event of a batch that the sink will never take, however often it is offered."""
+
+    position: int
+    """Which event of the batch, counted from 0."""
+    reason: str
+    """One word for metrics and headers, e.g. ``too_large``."""
+    detail: str
+    """For people."""
+
+
+class Acknowledgement(NamedTuple):
+    """What became of the oldest batch that was accepted and not yet acknowledged."""
+
+    batch: EventBatch
+    refused: Sequence[Refusal] = ()
+    """Empty when every event is written in every topic of its route."""
+    ack_s: float = 0.0
+    """Seconds from acceptance to acknowledgement."""
+
+
+class SinkStatus(NamedTuple):
+    """For metrics and readiness."""
+
+    reachable: bool
+    queue_records: int
+    queue_bytes: int
+    errors: int
+    records: dict[str, int]
+    """Acknowledged records by topic."""
+    detail: str = ""
+    """Why it is not reachable, for people; empty when it is."""
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Where batches go. Accepting a batch and acknowledging it are two things, so that many are under way at once.
+
+    One task calls `accept`, another `acknowledged`. Both may be cancelled at any time without loss: an interrupted
+    `accept` is called again with the same batch object and goes on where it was; an interrupted `acknowledged` hands
+    out the same acknowledgement again. Batches are acknowledged in the order of acceptance.
+
+    Errors: either method raises `ingest_actors.errors.SinkBroken` when nothing accepted so far can be acknowledged any
+    more. `reset` is called then, and after it every unacknowledged batch is offered again, oldest first. Any other
+    exception counts as a crash of the producer actor.
+    """
+
+    async def accept(self, batch: EventBatch) -> None:
+        """Take responsibility for a batch; waits while the sink is full."""
+        ...
+
+    async def acknowledged(self) -> Acknowledgement:
+        """Wait until the oldest accepted batch is settled."""
+        ...
+
+    async def reset(self) -> None:
+        """Forget all that was accepted and not acknowledged, and start afresh."""
+        ...
+
+    def status(self) -> SinkStatus:
+        """A look at the sink; never blocks."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of resources. Called once, after the last acknowledgement or when time has run out."""
+        ...
+
+
+class Feed(Protocol):
+    """One open WebSocket connection to the exchange."""
+
+    async def receive(self) -> FrameBatch:
+        """The next messages; raises `ingest_actors.errors.FeedClosed` once all that was read is handed out."""
+        ...
+
+    async def send(self, message: str) -> None:
+        """Send one text message."""
+        ...
+
+    async def aclose(self, code: int = 1000, reason: str = "") -> None:
+        """Close with a close frame, bounded in time; idempotent."""
+        ...

@@ -1,0 +1,151 @@
+"""A look at the running service: what the monitor gathers, and what metrics, health and the console show.
+
+`Tallies` is written by the actors as they go; `Status` is an immutable picture made from it, on demand, on the trio
+thread.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from ingest_actors.ledger import LedgerEntry
+from ingest_actors.protocols import SinkStatus
+
+LATENCY_BOUNDS_S = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+)  # fmt: skip
+"""Upper bounds of the latency histograms, seconds: a millisecond is a good hop, a minute is an outage."""
+
+
+class Histogram:
+    """Counts by bucket, for Prometheus and for percentiles."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...] = LATENCY_BOUNDS_S) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float, count: int = 1) -> None:
+        """Count `count` observations of `value`."""
+        self.counts[bisect_left(self.bounds, value)] += count
+        self.total += value * count
+
+    def cumulative(self) -> list[int]:
+        """Observations at or below each bound, then all of them."""
+        return list(accumulate(self.counts))
+
+    def quantile(self, q: float) -> float | None:
+        """The value below which a fraction `q` lies, interpolated within its bucket; None when nothing was observed."""
+        observed = sum(self.counts)
+        if not observed:
+            return None
+        rank = q * observed
+        below = 0
+        for index, count in enumerate(self.counts):
+            if count and below + count >= rank:
+                low = self.bounds[index - 1] if index else 0.0
+                high = self.bounds[index] if index < len(self.bounds) else low
+                return low + (high - low) * (rank - below) / count
+            below += count
+        return self.bounds[-1]
+
+
+@dataclass(slots=True)
+class Tallies:
+    """Counters that belong to no single actor. Written on the trio thread only."""
+
+    actor_restarts: Counter[str] = field(default_factory=Counter)
+    reconnects: Counter[str] = field(default_factory=Counter)
+    """Unplanned reconnections, by reason."""
+    last_event_ms: dict[str, int] = field(default_factory=dict)
+    """Receipt of the newest event, ms since the epoch, by event type."""
+    future_timestamps: int = 0
+    """Events whose own time lay too far ahead for a broker, written with the ingestion time instead."""
+    latency: dict[str, Histogram] = field(
+        default_factory=lambda: {hop: Histogram() for hop in ("exchange", "pipeline", "ack")}
+    )
+    """Seconds: exchange time to receipt, receipt to hand-over, hand-over to acknowledgement."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStatus:
+    """One planned connection."""
+
+    name: str
+    url: str
+    state: str
+    """``connecting``, ``subscribing``, ``open``, ``waiting`` (for the next attempt) or ``closed``."""
+    streams: int
+    acknowledged: int
+    """Streams whose subscription the exchange has acknowledged."""
+    opened_at_ms: int | None
+    failures: int
+    """Failures in a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxStatus:
+    """How full a mailbox is."""
+
+    name: str
+    events: int
+    events_max: int
+    bytes: int
+    bytes_max: int
+
+    @property
+    def fill_ratio(self) -> float:
+        """0 = empty, 1 = full, by whichever bound is nearer."""
+        return max(self.events / self.events_max, self.bytes / self.bytes_max)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The service at one instant."""
+
+    instance_name: str
+    started_at_ms: int
+    at_ms: int
+    ledger: dict[str, LedgerEntry]
+    total: LedgerEntry
+    connections: tuple[ConnectionStatus, ...]
+    streams_wanted: int
+    streams_listed: int
+    streams_flowing: int
+    streams_silent: int
+    mailboxes: tuple[MailboxStatus, ...]
+    buffer_bytes: int
+    sink: SinkStatus
+    tallies: Tallies
+    gaps_open: int
+    actors: tuple[str, ...]
+    rates: dict[str, float]
+    """Events received a second over the last monitor period, by event type."""
+
+    @property
+    def connections_open(self) -> int:
+        """Connections whose subscriptions are all acknowledged."""
+        return sum(connection.state == "open" for connection in self.connections)
+
+    @property
+    def connected(self) -> bool:
+        """Whether every planned connection is open."""
+        return bool(self.connections) and self.connections_open == len(self.connections)
+
+    def unready(self) -> list[str]:
+        """Why the service is not ready, for people; empty when it is."""
+        reasons = [
+            f"connection {connection.name} is {connection.state}"
+            for connection in self.connections
+            if connection.state != "open"
+        ]
+        if not self.connections:
+            reasons.append("no connection is planned yet")
+        if not self.sink.reachable:
+            reasons.append(f"Kafka does not accept: {self.sink.detail or 'no broker answers'}")
+        return reasons

@@ -1,0 +1,1 @@
+"""Placeholder: described when its modules land."""
