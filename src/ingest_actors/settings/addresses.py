@@ -1,0 +1,76 @@
+"""How addresses are read: of the exchange, of brokers, to listen on."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from ingest_actors.settings.values import Kind, listed
+
+EMBEDDED = "embedded"
+"""The value of `KAFKA_BOOTSTRAP_SERVERS` that means librdkafka's in-process cluster."""
+
+_HOST_PORT = re.compile(r"(?:\[[0-9a-fA-F:.%]+\]|[^\s,/:@\[\]]+)(?::(\d{1,5}))?")
+_PORT_MAX = 65535
+_PATHS_OF_OURS = ("/ws", "/stream", "/api/v3", "/api")
+
+
+def base_urls(*schemes: str, adds: str) -> Kind:
+    """Bases of addresses, without a trailing slash; `adds` says what the program appends to them."""
+    prefixes = " or ".join(f"{scheme}://" for scheme in schemes)
+
+    def read(value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            port_fits = parts.port != 0
+        except ValueError:
+            raise ValueError("host or port cannot be read") from None
+        if parts.scheme.lower() not in schemes or not parts.hostname or re.search(r"\s", value):
+            raise ValueError(f"an address begins with {prefixes} and a host")
+        if "@" in parts.netloc:
+            raise ValueError("a user name and password have no place in it")
+        if parts.query or parts.fragment or not port_fits:
+            raise ValueError("it is no base address")
+        path = parts.path.rstrip("/")
+        if path.endswith(_PATHS_OF_OURS):
+            raise ValueError(f"{path!r} is added by the program: leave it out")
+        return f"{parts.scheme.lower()}://{parts.netloc}{path}"
+
+    return listed(Kind(read, ""), f"{prefixes} addresses without the {adds} part")
+
+
+def brokers() -> Kind:
+    """``host:port,host:port`` as librdkafka takes it (9092 when the port is left out), or ``embedded``."""
+
+    def read_one(text: str) -> str:
+        match = _HOST_PORT.fullmatch(text)
+        if match is None or (match[1] is not None and not 0 < int(match[1]) <= _PORT_MAX):
+            raise ValueError(f"{text!r} is no host:port")
+        return text
+
+    several = listed(Kind(read_one, ""), "host:port")
+
+    def read(value: Any) -> str:
+        items = several.read(value)
+        lowered = [item.lower() for item in items]
+        if lowered == [EMBEDDED]:
+            return EMBEDDED
+        if EMBEDDED in lowered:
+            raise ValueError(f"{EMBEDDED!r} stands alone")
+        return ",".join(items)
+
+    return Kind(read, f"{several.accepts}, or {EMBEDDED}")
+
+
+def listen_host() -> Kind:
+    """A host name or an address to listen on."""
+
+    def read(value: Any) -> str:
+        text = str(value).strip().removeprefix("[").removesuffix("]")
+        is_address = re.fullmatch(r"[0-9a-fA-F:.%]+", text)
+        if not text or re.search(r"[\s,/@\[\]]", text) or (":" in text and not is_address):
+            raise ValueError("")
+        return text
+
+    return Kind(read, "a host name or an IP address, without scheme and port")
