@@ -1,0 +1,319 @@
+"""A bounded mailbox that lends what it carries, so that the crash of a taker neither loses nor doubles anything.
+
+The way of a parcel: `put` -> waits -> `take` puts it on lease -> `settle` lets go of it. A taker that crashes settles
+nothing more; `rewind` returns what it had on lease, in order, for its next life.
+
+Parcels travel in a trio memory channel. A channel can neither be looked into nor take something back at its front, so
+there stand beside it an inventory of all that is held, and in front of it a slot for what is handed out again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from itertools import islice
+from typing import Generic
+
+import trio
+
+from ingest_actors.supervision.parcels import Entry, P, Parcel
+from ingest_actors.supervision.room import Room
+
+__all__ = ["Mailbox", "Parcel"]
+
+
+class Mailbox(Generic[P]):
+    """Carries parcels from any number of senders to one taker.
+
+    A parcel occupies its room from `put` until it is settled. One larger than the whole mailbox is admitted when the
+    mailbox is empty. Senders are served in the order in which they came.
+
+    Handing a result on is one synchronous step: after `await outbox.wait_for_room(result)` come
+    `outbox.put_nowait(result)` and `inbox.settle(n)`, no await between. So everything is in exactly one place at every
+    instant.
+
+    A parcel that was the last one taken in `strikes_max` crashed lives is split, and handed out item by item. An item
+    that then ends `strikes_max` lives more is poison: it is not handed out again, nor is anything behind it, until its
+    supervisor has settled it or put something harmless in its place. A parcel that has strikes, or was split, is handed
+    out only while nothing else is on lease (pinned leases aside), or a crash would be laid at the wrong door. So a
+    taker must in time settle what it has, even if it is given nothing more.
+
+    Attributes:
+        name: for metrics and reports.
+        events_max: most items that it holds.
+        bytes_max: most bytes that it holds.
+        strikes_max: see above.
+        settled: items settled since the beginning.
+    """
+
+    def __init__(self, name: str, *, events_max: int, bytes_max: int, strikes_max: int = 3) -> None:
+        if min(events_max, bytes_max, strikes_max) < 1:
+            raise ValueError(f"the bounds of mailbox {name} must be positive")
+        self.name = name
+        self.events_max = events_max
+        self.bytes_max = bytes_max
+        self.strikes_max = strikes_max
+        self.settled = 0
+        self._room = Room(events_max, bytes_max)
+        self._send, self._receive = trio.open_memory_channel[Entry[P] | None](math.inf)
+        self._slot: deque[Entry[P]] = deque()
+        self._held: deque[Entry[P]] = deque()  # oldest first: on lease, then the slot, then the channel
+        self._leased = 0  # entries on lease
+        self._pinned = 0  # the first of these, which outlive the taker
+        self._leased_items = 0
+        self._isolated = 0  # entries that are single items of a split parcel
+        self._closed = False
+        self._taking = False
+        self._parked = False
+        self._idle: trio.Event | None = None
+
+    def __repr__(self) -> str:
+        return f"<Mailbox {self.name}: {self.events}/{self.events_max} items, {self.bytes}/{self.bytes_max} bytes>"
+
+    @property
+    def events(self) -> int:
+        """Items that it holds: waiting, returned, or on lease and not settled."""
+        return self._room.items
+
+    @property
+    def bytes(self) -> int:
+        """What they are counted as in memory."""
+        return self._room.size_bytes
+
+    @property
+    def waiting(self) -> int:
+        """Items that are not taken."""
+        return self._room.items - self._leased_items
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more may be put."""
+        return self._closed
+
+    @property
+    def isolating(self) -> bool:
+        """Whether items of a split parcel are still here. They come singly: better to settle each without delay."""
+        return self._isolated > 0
+
+    def held(self) -> Iterator[P]:
+        """Everything that occupies room, oldest first; of a parcel settled in part, the rest."""
+        return (entry.parcel for entry in self._held)
+
+    # -- senders
+
+    async def wait_for_room(self, parcel: P) -> None:
+        """Return when `put_nowait(parcel)` will succeed, if this task calls it before any other await.
+
+        Cancelled: the place in the line is given up.
+
+        Errors: `trio.ClosedResourceError` when the mailbox is closed.
+        """
+        await self._room.wait(len(parcel), parcel.size_bytes)
+
+    def put_nowait(self, parcel: P) -> None:
+        """Put a parcel in.
+
+        Errors: `trio.WouldBlock` when there is no room for it, or others came first; `trio.ClosedResourceError`;
+        `ValueError` when it holds no item, for then it could never be settled.
+        """
+        entry = Entry(parcel)
+        if not entry.items:
+            raise ValueError(f"an empty parcel was put into mailbox {self.name}")
+        self._room.occupy(entry.items, entry.size_bytes)
+        self._held.append(entry)
+        self._send.send_nowait(entry)
+
+    async def put(self, parcel: P) -> None:
+        """Wait for room and put a parcel in. Cancelled: the parcel was not taken. Errors: as `put_nowait`."""
+        await self.wait_for_room(parcel)
+        self.put_nowait(parcel)
+
+    def close(self) -> None:
+        """Take no more parcels; what is here can still be taken, and taken again. Idempotent."""
+        self._closed = True
+        self._room.close()
+        self._ring()
+
+    # -- the taker
+
+    async def take(self) -> P:
+        """The next parcel, on lease. Cancelled: nothing was taken.
+
+        Errors: `trio.EndOfChannel` when the mailbox is closed and everything is taken - though it may come back, if
+        the taker crashes before all is settled; `trio.BusyResourceError` when another task waits here.
+        """
+        if self._taking:
+            raise trio.BusyResourceError("a mailbox has one taker")
+        self._taking = True
+        try:
+            await trio.lowlevel.checkpoint()
+            while (entry := self._next()) is None:
+                self._parked = True
+                arrival = await self._receive.receive()
+                if arrival is not None:
+                    self._slot.append(arrival)
+        finally:
+            self._taking = self._parked = False
+        return self._lend(entry)
+
+    def take_nowait(self) -> P:
+        """The next parcel, on lease. Errors: `trio.WouldBlock`; `trio.EndOfChannel` as `take`."""
+        entry = self._next()
+        if entry is None:
+            raise trio.WouldBlock
+        return self._lend(entry)
+
+    def __aiter__(self) -> AsyncIterator[P]:
+        return self
+
+    async def __anext__(self) -> P:
+        try:
+            return await self.take()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+    def settle(self, count: int) -> None:
+        """The oldest `count` items on lease are done for good; may end inside a parcel.
+
+        A poison item that stands at the head may be settled along with them.
+
+        Errors: `ValueError` when fewer are there.
+        """
+        poison = 1 if self.poisoned() is not None else 0
+        if not 0 <= count <= self._leased_items + poison:
+            raise ValueError(f"{count} items settled in mailbox {self.name}, {self._leased_items + poison} on lease")
+        left = count
+        freed_bytes = 0
+        while left:
+            entry = self._held[0]
+            if entry.items > left:
+                freed_bytes += entry.drop_front(left)
+                self._leased_items -= left
+                break
+            left -= entry.items
+            freed_bytes += entry.size_bytes
+            self._forget_oldest(entry)
+        self.settled += count
+        self._room.release(count, freed_bytes)
+        self._ring()
+
+    async def wait_idle(self) -> None:
+        """Wait until nothing waits to be taken."""
+        await trio.lowlevel.checkpoint()
+        while self._leased < len(self._held):
+            if self._idle is None:
+                self._idle = trio.Event()
+            await self._idle.wait()
+
+    # -- what outlives the taker
+
+    def pin(self) -> None:
+        """All that is on lease now belongs to somebody who outlives the taker: `rewind` leaves it on lease."""
+        self._pinned = self._leased
+        self._ring()
+
+    def unpin(self) -> None:
+        """Nothing belongs to somebody else any more."""
+        self._pinned = 0
+
+    def rewind(self, crashed: bool = True) -> bool:  # noqa: FBT001, FBT002 - the agreed seam
+        """The taker's life is over: its leases return to the head, in order, pinned ones aside.
+
+        Args:
+            crashed: whether that was the fault of what it had; the parcel taken last gets a strike.
+
+        Returns:
+            Whether the strike fell on an item in isolation. Such crashes are the search for the culprit, and limited in
+            number by the mailbox itself.
+        """
+        returned = list(islice(self._held, self._pinned, self._leased))
+        if not returned:
+            return False
+        struck_isolated = crashed and returned[-1].isolated
+        self._leased_items -= sum([entry.items for entry in returned])
+        if crashed:
+            returned[-1:] = self._strike(returned[-1])
+        self._leased = self._pinned
+        self._slot.extendleft(reversed(returned))
+        self._ring()
+        return struck_isolated
+
+    def poisoned(self) -> P | None:
+        """The poison item that stands at the head, if one does. It stays there until `settle` or `readmit`."""
+        return self._slot[0].parcel if self._slot and self._slot[0].poison else None
+
+    def readmit(self, substitute: P) -> None:
+        """Put one harmless item in the place of the poison one, to be handed out in its stead.
+
+        Errors: `ValueError` when no poison stands at the head, or `substitute` is not one item.
+        """
+        if self.poisoned() is None or len(substitute) != 1:
+            raise ValueError(f"nothing in mailbox {self.name} can be replaced by {substitute!r}")
+        replacement = Entry(substitute, isolated=True)
+        old = self._slot[0]
+        self._slot[0] = self._held[self._leased] = replacement
+        self._room.release(0, old.size_bytes - replacement.size_bytes)
+        self._ring()
+
+    # -- inside
+
+    def _next(self) -> Entry[P] | None:
+        """The entry to hand out, moved into the slot; None while there is none or it must not go out yet."""
+        if self._leased == len(self._held):
+            if self._closed:
+                raise trio.EndOfChannel
+            return None
+        while not self._slot:
+            try:
+                arrival = self._receive.receive_nowait()
+            except trio.WouldBlock:  # on its way to a taker that has not run yet
+                return None
+            if arrival is not None:
+                self._slot.append(arrival)
+        head = self._slot[0]
+        if head.poison:
+            return None
+        if self._leased > self._pinned and (head.suspect or self._held[self._leased - 1].suspect):
+            return None
+        return head
+
+    def _lend(self, entry: Entry[P]) -> P:
+        self._slot.popleft()
+        self._leased += 1
+        self._leased_items += entry.items
+        self._note_idle()
+        return entry.parcel
+
+    def _strike(self, entry: Entry[P]) -> list[Entry[P]]:
+        instead = entry.strike(self.strikes_max)
+        if instead[0] is not entry:
+            self._isolated += len(instead)
+            self._held = deque(
+                [*islice(self._held, self._leased - 1), *instead, *islice(self._held, self._leased, None)]
+            )
+            self._room.release(0, entry.size_bytes - sum([single.size_bytes for single in instead]))
+        return instead
+
+    def _forget_oldest(self, entry: Entry[P]) -> None:
+        self._held.popleft()
+        self._isolated -= entry.isolated
+        if not self._leased:
+            self._slot.popleft()
+            self._note_idle()
+            return
+        self._leased_items -= entry.items
+        self._leased -= 1
+        if self._pinned:
+            self._pinned -= 1
+
+    def _note_idle(self) -> None:
+        if self._idle is not None and self._leased == len(self._held):
+            self._idle.set()
+            self._idle = None
+
+    def _ring(self) -> None:
+        """Have a waiting taker look again."""
+        if self._parked and (self._closed or self._slot):
+            self._parked = False
+            self._send.send_nowait(None)
