@@ -114,11 +114,14 @@ class EventBatch:
         return len(self.events)
 
     def split(self, count: int) -> tuple[EventBatch, EventBatch]:
-        """The first `count` events, and the others."""
-        return (
-            EventBatch(self.events[:count], received_at_ms=self.received_at_ms),
-            EventBatch(self.events[count:], received_at_ms=self.received_at_ms),
+        """The first `count` events, and the others; only the first are looked at."""
+        front = EventBatch(self.events[:count], received_at_ms=self.received_at_ms)
+        rest = EventBatch(
+            self.events[count:],
+            received_at_ms=self.received_at_ms,
+            size_bytes=self.size_bytes - front.size_bytes,
         )
+        return front, rest
 
     def routes(self) -> Counter[Route]:
         """How many events of each route there are."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from ingest_actors.messages import EventBatch, FrameBatch
@@ -92,4 +92,23 @@ class Feed(Protocol):
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close with a close frame, bounded in time; idempotent."""
+        ...
+
+    def unread(self) -> list[FrameBatch]:
+        """Take what was read and not handed out; also after the end. The last to ask loses nothing."""
+        ...
+
+
+class Subscriber(Protocol):
+    """The control protocol of one connection."""
+
+    def intercept(self, frames: list[bytes]) -> list[bytes]:
+        """Take the exchange's replies out of messages that were just read; never waits."""
+        ...
+
+    def subscribe(self, feed: Feed) -> AsyncIterator[int]:
+        """Subscribe to all streams, paced; yields how many are acknowledged whenever that changes.
+
+        Raises `ingest_actors.errors.FeedClosed` when the exchange refuses or does not reply.
+        """
         ...

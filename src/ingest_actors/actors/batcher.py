@@ -1,0 +1,103 @@
+"""The batcher: events in whatever lists they come, out in batches of at most `BATCH_SIZE`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from ingest_actors.messages import Event, EventBatch
+from ingest_actors.supervision import Mailbox
+
+
+async def batcher(
+    inbox: Mailbox[EventBatch],
+    outbox: Mailbox[EventBatch],
+    *,
+    batch_size: int,
+    batch_timeout_s: float,
+    eager: bool,
+    clock: Callable[[], float] = trio.current_time,
+) -> None:
+    """Batch until the inbox ends, then hand on what is left.
+
+    A batch is closed when it is full, when its oldest event has waited for `batch_timeout_s`, or, if `eager`, as soon
+    as the producer has nothing else to do. What is being collected stays on lease in the inbox, so that the next life
+    of a crashed batcher begins with it.
+
+    Args:
+        inbox: events as the parser gave them.
+        outbox: batches of 1 to `batch_size` events.
+        batch_size: most events in a batch.
+        batch_timeout_s: longest that an event waits here, seconds, while there is room downstream.
+        eager: whether an idle producer closes a batch.
+        clock: trio's clock, seconds.
+    """
+    collected = _Collected(inbox, outbox)
+    while True:
+        try:
+            parcel = await inbox.take()
+        except trio.EndOfChannel:
+            await collected.emit(batch_size, partial=True)
+            return
+        collected.add(parcel)
+        deadline = clock() + batch_timeout_s
+        ended = False
+        while not ended:
+            if await collected.emit(batch_size):
+                deadline = clock() + batch_timeout_s
+            if not collected.events:
+                break
+            with trio.move_on_at(deadline) as patience:
+                if eager:
+                    await outbox.wait_idle()
+                    ended = True
+                    collected.add_waiting(batch_size)
+                else:
+                    try:
+                        collected.add(await inbox.take())
+                    except trio.EndOfChannel:
+                        ended = True
+            if patience.cancelled_caught:
+                ended = True
+        await collected.emit(batch_size, partial=True)
+
+
+class _Collected:
+    """Events taken from the inbox and not yet handed on."""
+
+    def __init__(self, inbox: Mailbox[EventBatch], outbox: Mailbox[EventBatch]) -> None:
+        self.inbox = inbox
+        self.outbox = outbox
+        self.events: list[Event] = []
+        self.received_at_ms = 0
+
+    def add(self, parcel: EventBatch) -> None:
+        if not self.events:
+            self.received_at_ms = parcel.received_at_ms
+            self.events = parcel.events.copy()
+        else:
+            self.events.extend(parcel.events)
+
+    def add_waiting(self, enough: int) -> None:
+        """Take what is there without waiting, until there is enough for a batch."""
+        try:
+            while len(self.events) < enough:
+                self.add(self.inbox.take_nowait())
+        except (trio.WouldBlock, trio.EndOfChannel):
+            pass
+
+    async def emit(self, batch_size: int, *, partial: bool = False) -> bool:
+        """Hand on every full batch; with `partial` the rest too. True if anything was handed on."""
+        events = self.events
+        start = 0
+        while len(events) - start >= (1 if partial else batch_size):
+            chunk = events[start : start + batch_size]
+            batch = EventBatch(chunk, received_at_ms=self.received_at_ms)
+            await self.outbox.wait_for_room(batch)
+            self.outbox.put_nowait(batch)
+            self.inbox.settle(len(chunk))
+            start += len(chunk)
+        if start:
+            self.events = events[start:]
+        return start > 0

@@ -1,0 +1,100 @@
+"""The planner: what is wanted against what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import trio
+
+from ingest_actors.actors.connection import Connection
+from ingest_actors.announce import Announcer
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the settings amount to, once the exchange was asked.
+
+    Attributes:
+        streams: names to subscribe, each once.
+        listed: how many of them the exchange lists; None when it could not be asked.
+        unlisted: symbols that were asked for and that the exchange does not list, each with the nearest that it does.
+    """
+
+    streams: tuple[str, ...]
+    listed: int | None = None
+    unlisted: Mapping[str, str] = field(default_factory=dict)
+
+
+class Fleet:
+    """The wanted set and the connections that are there. It belongs to the supervisor, outlives the planner's lives,
+    and is all that a new life needs to go on.
+    """
+
+    def __init__(self) -> None:
+        self.wanted: Wanted | None = None
+        self.connections: dict[str, Connection] = {}
+
+
+class Notice(Protocol):
+    """Something that the exchange said beside events."""
+
+    @property
+    def kind(self) -> str:
+        """``server_shutdown`` is acted on; others are logged."""
+        ...
+
+    @property
+    def connection(self) -> str:
+        """Name of the connection that it came by."""
+        ...
+
+    @property
+    def detail(self) -> str:
+        """For people."""
+        ...
+
+
+async def planner(
+    fleet: Fleet,
+    *,
+    resolve: Callable[[], Awaitable[Wanted]],
+    assign: Callable[[Sequence[str], Mapping[str, Sequence[str]]], Mapping[str, Sequence[str]]],
+    launch: Callable[[Connection], None],
+    notices: trio.MemoryReceiveChannel[Notice],
+    announce: Announcer,
+) -> None:
+    """Move what is there toward what is wanted; ends only by cancellation.
+
+    Args:
+        fleet: what is there.
+        resolve: asks what is wanted.
+        assign: plans which connection carries which streams, given which carry some already.
+        launch: starts a supervised connection.
+        notices: what the exchange says beside events.
+        announce: told of what the exchange does not list, and of notices.
+
+    Raises:
+        IngestError: nothing of what is wanted exists, or the exchange could not be asked.
+    """
+    if fleet.wanted is None:
+        fleet.wanted = await resolve()
+        for symbol, nearest in fleet.wanted.unlisted.items():
+            announce("symbol_unlisted", level="error", symbol=symbol, nearest=nearest)
+    plan = assign(fleet.wanted.streams, {name: c.streams for name, c in fleet.connections.items()})
+    for name, streams in plan.items():
+        if name not in fleet.connections:
+            fleet.connections[name] = connection = Connection(name, tuple(streams))
+            launch(connection)
+    async for notice in notices:
+        _act(notice, fleet, announce)
+
+
+def _act(notice: Notice, fleet: Fleet, announce: Announcer) -> None:
+    connection = fleet.connections.get(notice.connection)
+    if notice.kind == "server_shutdown" and connection is not None:
+        connection.ending_expected = True
+        announce("server_shutdown", connection=notice.connection, detail=notice.detail)
+    else:
+        announce("exchange_notice", level="warning", kind=notice.kind, connection=notice.connection, detail=notice.detail)
