@@ -114,6 +114,28 @@ class SinkBroken(IngestError):
         return f"the sink broke: {self.cause}"
 
 
+class HttpUnavailable(IngestError):
+    """The address for health, metrics and the page cannot be listened on.
+
+    Attributes:
+        host: as set.
+        port: as set.
+        cause: what went wrong, in the words of the system.
+    """
+
+    def __init__(self, host: str, port: int, cause: str) -> None:
+        self.host = host
+        self.port = port
+        self.cause = cause
+        super().__init__(host, port, cause)
+
+    def __str__(self) -> str:
+        return (
+            f"cannot listen on {self.host}:{self.port}: {self.cause}; "
+            "set HTTP_HOST and HTTP_PORT to an address of this machine that is free (0 = any port, off = none)"
+        )
+
+
 class SettingsError(IngestError):
     """One or more settings cannot be used.
 
@@ -129,3 +151,25 @@ class SettingsError(IngestError):
 
     def __str__(self) -> str:
         return "\n".join(self.problems)
+
+
+class DevBrokerFailed(IngestError):
+    """The development broker cannot be had, does not start, or has died.
+
+    Attributes:
+        step: what was being done, e.g. ``start node 1``.
+        cause: what went wrong.
+        hint: what to try; may be empty.
+        log: the end of the broker's own log; may be empty.
+    """
+
+    def __init__(self, step: str, cause: str, *, hint: str = "", log: str = "") -> None:
+        self.step = step
+        self.cause = cause
+        self.hint = hint
+        self.log = log
+        super().__init__(step, cause)
+
+    def __str__(self) -> str:
+        text = f"development broker: cannot {self.step}: {self.cause}" + (f"; {self.hint}" if self.hint else "")
+        return f"{text}\n{self.log}" if self.log else text

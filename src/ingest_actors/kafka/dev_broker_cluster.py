@@ -1,0 +1,259 @@
+"""The development broker's nodes together: first start, later starts, and the blows that tests deal them."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from uuid import uuid4
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from ingest_actors.errors import DevBrokerFailed
+from ingest_actors.kafka.dev_broker_config import Listener, server_properties
+from ingest_actors.kafka.dev_broker_jars import ensure_jars, find_java
+from ingest_actors.kafka.dev_broker_node import Java, Node
+from ingest_actors.kafka.dev_broker_tls import SaslSsl, issue_certificates
+
+_PORTS = range(20_000, 30_000)
+"""Below what systems give to outgoing connections: none of those takes a port between choosing and listening."""
+
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 10.0
+_VERSION = 1
+
+
+class DevBroker:
+    """A running cluster. Its methods block and are not thread-safe; nodes are counted from 1.
+
+    Attributes:
+        data_dir: what outlives a restart.
+    """
+
+    def __init__(
+        self,
+        *,
+        nodes: int = 1,
+        port: int = 0,
+        data_dir: Path | None = None,
+        security: SaslSsl | None = None,
+        heap: str = "256m",
+        jars_dir: Path | None = None,
+    ) -> None:
+        """Describe a cluster; `start` starts it.
+
+        Args:
+            nodes: 1 or 3.
+            port: for clients; 0 chooses free ones; with three nodes the first of three in a row.
+            data_dir: kept, and gone on with at the next start; None: temporary, removed at the end.
+            security: SASL_SSL with SCRAM instead of plain text.
+            heap: most memory for objects of one node, as ``-Xmx`` wants it.
+            jars_dir: cache of jars; None: the user's.
+        """
+        if nodes not in {1, 3}:
+            raise DevBrokerFailed("start", f"{nodes} nodes wanted", hint="1 or 3 can be had")
+        self._temporary = data_dir is None
+        self.data_dir = (data_dir or Path(tempfile.mkdtemp(prefix="ingest-actors-kafka-"))).absolute()
+        self._tls_dir = self.data_dir / "tls"
+        self._security = security
+        self._count = nodes
+        self._port = port
+        self._heap = heap
+        self._jars_dir = jars_dir
+        self._nodes: list[Node] = []
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Every node, as clients want it."""
+        return ",".join(node.listener.address for node in self._nodes)
+
+    @property
+    def ca_file(self) -> Path | None:
+        """Certificate of the cluster's own authority; None without TLS."""
+        return self._tls_dir / "ca.pem" if self._security else None
+
+    @property
+    def client_settings(self) -> dict[str, str]:
+        """What librdkafka needs for a client with every right."""
+        return {
+            "bootstrap.servers": self.bootstrap_servers,
+            **(self._security.client_settings(self._tls_dir) if self._security else {}),
+        }
+
+    def start(self, checkpoint: Callable[[], None] = lambda: None) -> None:
+        """Start every node and wait until all of them serve.
+
+        Args:
+            checkpoint: called while waiting; may raise to give up. Whatever is raised, no process is left.
+
+        Raises:
+            DevBrokerFailed: with the reason, and the end of the broker's log when it has one.
+        """
+        try:
+            java = Java(find_java(), ensure_jars(directory=self._jars_dir, checkpoint=checkpoint), self._heap)
+            cluster_id = self._claim_data_dir()
+            if self._security:
+                issue_certificates(self._tls_dir)
+            listeners = _choose_listeners(self._count, self._port, host="localhost" if self._security else "127.0.0.1")
+            self._nodes = [Node(each, self.data_dir / f"node-{each.node_id}", java) for each in listeners]
+            self._configure(listeners)
+            self._format(cluster_id, checkpoint)
+            self._launch(self._nodes, checkpoint)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop every node, cleanly when its data is kept; idempotent."""
+        for node in self._nodes:
+            node.send_signal(signal.SIGCONT)
+            node.send_signal(signal.SIGKILL if self._temporary else signal.SIGTERM)
+        for node in self._nodes:
+            if not node.wait(_STOP_TIMEOUT_S):
+                node.kill()
+        if self._temporary:
+            shutil.rmtree(self.data_dir, ignore_errors=True)
+
+    def kill(self, node: int = 1, number: int = signal.SIGKILL) -> None:
+        """Send a node a deadly signal and wait for its end. With SIGTERM it hands its partitions over first."""
+        self._node(node).send_signal(number)
+        if not self._node(node).wait(_STOP_TIMEOUT_S):
+            self._node(node).kill()
+
+    def pause(self, node: int | None = None) -> None:
+        """Freeze a node, or all of them: connections stay open and nothing answers."""
+        for each in self._chosen(node):
+            each.send_signal(signal.SIGSTOP)
+
+    def resume(self, node: int | None = None) -> None:
+        """Let paused nodes go on."""
+        for each in self._chosen(node):
+            each.send_signal(signal.SIGCONT)
+
+    def restart(self, node: int = 1, checkpoint: Callable[[], None] = lambda: None) -> None:
+        """Start a node again on its data and its ports, ending it first if it runs; waits until it serves."""
+        self._node(node).send_signal(signal.SIGCONT)
+        self.kill(node, signal.SIGTERM)
+        self._launch([self._node(node)], checkpoint)
+
+    def pids(self) -> list[int]:
+        """Process ids of the nodes that run."""
+        return [node.pid for node in self._nodes if node.pid is not None]
+
+    def log_tail(self, node: int = 1, lines: int = 40) -> str:
+        """The end of a node's log: warnings and worse."""
+        return self._node(node).log_tail(lines)
+
+    def check(self) -> None:
+        """See that every node still runs.
+
+        Raises:
+            DevBrokerFailed: one does not, and nobody here has ended it.
+        """
+        for node in self._nodes:
+            if not node.running:
+                raise DevBrokerFailed(f"keep {node.name} running", "its process is gone", log=node.log_tail())
+
+    def _node(self, number: int) -> Node:
+        return self._nodes[number - 1]
+
+    def _chosen(self, number: int | None) -> list[Node]:
+        return self._nodes if number is None else [self._node(number)]
+
+    def _claim_data_dir(self) -> str:
+        """The cluster's id: the one in the data directory if it holds such a cluster, else a new one, noted there."""
+        shape = {"version": _VERSION, "nodes": self._count, "secured": self._security is not None}
+        note = self.data_dir / "cluster.json"
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            if not note.exists():
+                # Hexadecimal: an id that begins with a dash is taken for an option by Kafka's tools.
+                note.write_text(json.dumps({**shape, "cluster_id": uuid4().hex[:22]}), encoding="utf-8")
+            found = json.loads(note.read_text(encoding="utf-8"))
+            cluster_id = str(found.pop("cluster_id"))
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise DevBrokerFailed("use the data directory", f"{self.data_dir}: {error!r}") from error
+        if found != shape:
+            raise DevBrokerFailed(
+                "use the data directory",
+                f"{self.data_dir} holds another kind of cluster ({found}, wanted {shape})",
+                hint="name another directory",
+            )
+        return cluster_id
+
+    def _configure(self, listeners: list[Listener]) -> None:
+        security = self._security.server_settings(self._tls_dir) if self._security else None
+        for node in self._nodes:
+            node.configure(server_properties(node.listener, listeners, data_dir=node.data_dir, security=security))
+
+    def _format(self, cluster_id: str, checkpoint: Callable[[], None]) -> None:
+        """Format the directories that are new, all at once."""
+        users = self._security.scram_arguments() if self._security else []
+        begun = [(node, node.begin_format(cluster_id, users)) for node in self._nodes if not node.formatted]
+        try:
+            for node, process in begun:
+                node.finish_format(process, checkpoint)
+        finally:
+            for _, process in begun:
+                process.kill()
+                process.wait()
+
+    def _launch(self, nodes: Iterable[Node], checkpoint: Callable[[], None]) -> None:
+        """Start nodes and wait until they take connections and are known as members."""
+        nodes = list(nodes)
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        for node in nodes:
+            node.start()
+        for node in nodes:
+            node.wait_listening(deadline, checkpoint)
+        wanted = {node.listener.node_id for node in self._nodes if node.running}
+        while not wanted <= (found := self._members()):
+            self._check_launched(nodes)
+            if time.monotonic() > deadline:
+                raise DevBrokerFailed("form the cluster", f"members are {found}, not {wanted}", log=nodes[0].log_tail())
+            checkpoint()
+
+    def _check_launched(self, nodes: Iterable[Node]) -> None:
+        for node in nodes:
+            if not node.running:
+                raise DevBrokerFailed(f"start {node.name}", "its process has ended", log=node.log_tail())
+
+    def _members(self) -> set[int]:
+        """Ids of the nodes that serve, as one of them says."""
+        admin = AdminClient({**self.client_settings, "log_level": 0, "error_cb": lambda _: None})
+        try:
+            return set(admin.list_topics(timeout=1.0).brokers)
+        except KafkaException:
+            return set()
+
+
+def _choose_listeners(count: int, port: int, *, host: str) -> list[Listener]:
+    """Free ports for every node; those for clients in a row from `port`, when it is given."""
+    taken: set[int] = {port + offset for offset in range(count)} if port else set()
+    listeners = []
+    for number in range(1, count + 1):
+        client_port = port + number - 1 if port else _free_port(taken)
+        listeners.append(Listener(number, host, client_port, _free_port(taken)))
+    return listeners
+
+
+def _free_port(taken: set[int]) -> int:
+    """A port that nobody listens on, noted in `taken`."""
+    while True:
+        port = random.choice(_PORTS)  # noqa: S311 - any will do
+        if port in taken:
+            continue
+        taken.add(port)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
