@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ingest_actors.settings.addresses import EMBEDDED
-from ingest_actors.settings.options import PREFIXES, option_problems
 
 if TYPE_CHECKING:
     from ingest_actors.settings.model import Settings
@@ -45,7 +44,6 @@ def problems(settings: Settings) -> Iterator[Problem]:
     yield from _password(settings)
     yield from _tls(settings)
     yield from _memory(settings)
-    yield from _options(settings)
 
 
 def _not_in_this_version(settings: Settings) -> Iterator[Problem]:
@@ -178,9 +176,3 @@ def _memory(settings: Settings) -> Iterator[Problem]:
             f"WS_MESSAGE_MAX_BYTES={settings.ws_message_max_bytes}: one message would not fit in"
             f" BUFFER_MAX_BYTES={settings.buffer_max_bytes}; accepted: at most that much",
         )
-
-
-def _options(settings: Settings) -> Iterator[Problem]:
-    for prefix, field in PREFIXES.items():
-        for text in option_problems(prefix, getattr(settings, field)):
-            yield Problem((field,), text)
