@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 import signal
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from confluent_kafka import KafkaException
@@ -20,11 +19,10 @@ from ingest_actors.errors import DevBrokerFailed
 from ingest_actors.kafka.dev_broker_config import Listener, server_properties
 from ingest_actors.kafka.dev_broker_jars import ensure_jars, find_java
 from ingest_actors.kafka.dev_broker_node import Java, Node
+from ingest_actors.kafka.dev_broker_ports import choose_listeners
 from ingest_actors.kafka.dev_broker_tls import SaslSsl, issue_certificates
 
-_PORTS = range(20_000, 30_000)
-"""Below what systems give to outgoing connections: none of those takes a port between choosing and listening."""
-
+_PORT_ATTEMPTS = 3
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
 _VERSION = 1
@@ -60,7 +58,7 @@ class DevBroker:
         if nodes not in {1, 3}:
             raise DevBrokerFailed("start", f"{nodes} nodes wanted", hint="1 or 3 can be had")
         self._temporary = data_dir is None
-        self.data_dir = (data_dir or Path(tempfile.mkdtemp(prefix="ingest-actors-kafka-"))).absolute()
+        self.data_dir = (data_dir or Path(tempfile.gettempdir()) / f"ingest-actors-kafka-{uuid4().hex}").absolute()
         self._tls_dir = self.data_dir / "tls"
         self._security = security
         self._count = nodes
@@ -101,14 +99,31 @@ class DevBroker:
             cluster_id = self._claim_data_dir()
             if self._security:
                 issue_certificates(self._tls_dir)
-            listeners = _choose_listeners(self._count, self._port, host="localhost" if self._security else "127.0.0.1")
-            self._nodes = [Node(each, self.data_dir / f"node-{each.node_id}", java) for each in listeners]
-            self._configure(listeners)
-            self._format(cluster_id, checkpoint)
-            self._launch(self._nodes, checkpoint)
+            for attempts_left in reversed(range(_PORT_ATTEMPTS)):
+                try:
+                    self._start_nodes(java, cluster_id, checkpoint)
+                except DevBrokerFailed as error:
+                    if self._port or not attempts_left or "Address already in use" not in error.log:
+                        raise
+                    self._kill_nodes()
+                else:
+                    return
         except BaseException:
             self.stop()
             raise
+
+    def _start_nodes(self, java: Java, cluster_id: str, checkpoint: Callable[[], None]) -> None:
+        host = "localhost" if self._security else "127.0.0.1"
+        listeners = choose_listeners(self._count, self._port, host=host)
+        self._nodes = [Node(each, self.data_dir / f"node-{each.node_id}", java) for each in listeners]
+        self._configure(listeners)
+        self._format(cluster_id, checkpoint)
+        self._launch(self._nodes, checkpoint)
+
+    def _kill_nodes(self) -> None:
+        for node in self._nodes:
+            node.kill()
+            node.forget_log()
 
     def stop(self) -> None:
         """Stop every node, cleanly when its data is kept; idempotent."""
@@ -172,7 +187,7 @@ class DevBroker:
         shape = {"version": _VERSION, "nodes": self._count, "secured": self._security is not None}
         note = self.data_dir / "cluster.json"
         try:
-            self.data_dir.mkdir(parents=True, exist_ok=True)
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not note.exists():
                 # Hexadecimal: an id that begins with a dash is taken for an option by Kafka's tools.
                 note.write_text(json.dumps({**shape, "cluster_id": uuid4().hex[:22]}), encoding="utf-8")
@@ -227,33 +242,9 @@ class DevBroker:
 
     def _members(self) -> set[int]:
         """Ids of the nodes that serve, as one of them says."""
-        admin = AdminClient({**self.client_settings, "log_level": 0, "error_cb": lambda _: None})
+        quiet: dict[str, Any] = {"log_level": 0, "error_cb": lambda _: None}
+        admin = AdminClient({**self.client_settings, **quiet})
         try:
             return set(admin.list_topics(timeout=1.0).brokers)
         except KafkaException:
             return set()
-
-
-def _choose_listeners(count: int, port: int, *, host: str) -> list[Listener]:
-    """Free ports for every node; those for clients in a row from `port`, when it is given."""
-    taken: set[int] = {port + offset for offset in range(count)} if port else set()
-    listeners = []
-    for number in range(1, count + 1):
-        client_port = port + number - 1 if port else _free_port(taken)
-        listeners.append(Listener(number, host, client_port, _free_port(taken)))
-    return listeners
-
-
-def _free_port(taken: set[int]) -> int:
-    """A port that nobody listens on, noted in `taken`."""
-    while True:
-        port = random.choice(_PORTS)  # noqa: S311 - any will do
-        if port in taken:
-            continue
-        taken.add(port)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port

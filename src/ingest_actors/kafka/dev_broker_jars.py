@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -80,6 +80,7 @@ def ensure_jars(
     *,
     directory: Path | None = None,
     fetch: Fetch | None = None,
+    pins: Sequence[Pin] | None = None,
     checkpoint: Callable[[], None] = lambda: None,
 ) -> list[Path]:
     """Fetch what is missing, check every sum, and return the class path.
@@ -90,13 +91,14 @@ def ensure_jars(
     Args:
         directory: the cache; by default `cache_dir()`.
         fetch: how to get a jar; by default jgo's pure-Python resolver.
+        pins: what to get; by default the broker's jars.
         checkpoint: called while waiting and between jars; may raise to give up.
 
     Raises:
         DevBrokerFailed: no network, the extra is not installed, the cache cannot be written, or a sum is wrong.
     """
     home = (directory or cache_dir()) / f"kafka-{KAFKA_VERSION}"
-    pins = read_pins()
+    pins = read_pins() if pins is None else pins
     try:
         home.mkdir(parents=True, exist_ok=True)
         with _locked(home / "lock", checkpoint):
@@ -180,7 +182,7 @@ def _read_stamps(home: Path) -> dict[str, list[str | int]]:
     return stamps if isinstance(stamps, dict) else {}
 
 
-def _write_stamps(home: Path, pins: list[Pin]) -> None:
+def _write_stamps(home: Path, pins: Sequence[Pin]) -> None:
     stamps = {pin.filename: _stamp(pin, home / pin.filename) for pin in pins}
     fresh = home / f"{_STAMP}.new"
     fresh.write_text(json.dumps(stamps, indent=1), encoding="utf-8")

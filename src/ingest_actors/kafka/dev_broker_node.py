@@ -196,6 +196,10 @@ class Node:
             return ""
         return "\n".join(text.splitlines()[-lines:])
 
+    def forget_log(self) -> None:
+        """Begin the log anew, so that what it says belongs to the next start."""
+        self._log.unlink(missing_ok=True)
+
     @property
     def _properties(self) -> Path:
         return self.directory / "server.properties"
