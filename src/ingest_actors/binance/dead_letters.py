@@ -1,0 +1,125 @@
+"""Dead letters: what could not be parsed or was refused, kept as it came, with the reason beside it."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from ingest_actors.binance.stream_table import UNPARSED, StreamTable, symbol_of_stream
+from ingest_actors.messages import Event, Route
+
+BINARY_FRAME = "binary_frame"
+"""Sent as binary; this feed is text."""
+INVALID_UTF8 = "invalid_utf8"
+"""Not text."""
+MALFORMED_JSON = "malformed_json"
+"""Garbage, cut short, or with something that JSON does not know, such as NaN."""
+NOT_AN_OBJECT = "not_an_object"
+"""JSON, but neither an event nor an array of events."""
+EMPTY_EVENT = "empty_event"
+"""An object without any field."""
+UNKNOWN_EVENT = "unknown_event"
+"""Neither its ``e`` nor its stream's name nor its shape tells what it is."""
+NO_SYMBOL = "no_symbol"
+"""Of a kind that belongs to a symbol, but nothing tells which."""
+NO_IDENTITY = "no_identity"
+"""Without the id that would tell it from the others of its series."""
+
+PARSER_REASONS = frozenset(
+    {
+        BINARY_FRAME,
+        INVALID_UTF8,
+        MALFORMED_JSON,
+        NOT_AN_OBJECT,
+        EMPTY_EVENT,
+        UNKNOWN_EVENT,
+        NO_SYMBOL,
+        NO_IDENTITY,
+    }
+)
+"""Why the parser gives something up. A sink has reasons of its own, see `ingest_actors.protocols.Refusal`."""
+
+DETAIL_MAX_CHARACTERS = 300
+_STREAM_BYTES_MAX = 200
+_STREAM_OF_WRECK = re.compile(rb'\s*\{\s*"stream"\s*:\s*"([^"\\\x00-\x1f]{1,%d})"' % _STREAM_BYTES_MAX)
+
+
+class Origin(NamedTuple):
+    """What is known of something that becomes a dead letter; empty = not known."""
+
+    stream: str = ""
+    symbol: str = ""
+    event_type: str = ""
+
+
+class DeadLetters:
+    """Makes dead letters for one service.
+
+    Args:
+        table: names the topic.
+    """
+
+    def __init__(self, table: StreamTable) -> None:
+        self._table = table
+
+    def letter(
+        self, value: bytes, reason: str, detail: str, *, received_at_ms: int, origin: Origin | None = None
+    ) -> Event:
+        """A dead letter.
+
+        Args:
+            value: the bytes as they came.
+            reason: one snake_case word.
+            detail: for people; cut to `DETAIL_MAX_CHARACTERS`.
+            received_at_ms: when they came; also the Kafka timestamp.
+            origin: what is known of them; None = what the beginning of the bytes tells.
+        """
+        known = self._origin_of_wreck(value) if origin is None else origin
+        headers = _headers(reason, detail, known, received_at_ms)
+        key = known.symbol.encode("utf-8", "replace") or None
+        return value, key, received_at_ms, self._route(known.event_type or UNPARSED, headers)
+
+    def refused_event(self, event: Event, reason: str, detail: str, *, timestamp_ms: int | None = None) -> Event:
+        """An event that was parsed and that the sink will never take; the ledger keeps counting it as what it was.
+
+        Args:
+            event: as it was offered; value and key are kept, and the headers of one that was a dead letter already.
+            reason: one snake_case word, e.g. ``too_large``.
+            detail: for people.
+            timestamp_ms: instead of the event's own, where that is what was refused.
+        """
+        value, key, timestamp, route = event
+        origin = Origin(symbol=key.decode("utf-8", "replace") if key else "", event_type=route.event_type)
+        headers = tuple(header for header in _headers(reason, detail, origin, None))
+        kept = tuple(
+            header for header in route.headers if header[0] not in ("reason", "detail", "symbol", "event_type")
+        )
+        return (
+            value,
+            key,
+            timestamp if timestamp_ms is None else timestamp_ms,
+            self._route(route.event_type, headers + kept),
+        )
+
+    def _origin_of_wreck(self, value: bytes) -> Origin:
+        found = _STREAM_OF_WRECK.match(value)
+        if found is None:
+            return Origin()
+        stream = found[1].decode("utf-8", "replace")
+        kind = self._table.kind_of_stream(stream)
+        return Origin(stream, symbol_of_stream(stream), kind.event_type if kind else "")
+
+    def _route(self, event_type: str, headers: tuple[tuple[str, bytes], ...]) -> Route:
+        return Route(event_type, self._table.dead_letter_topics, headers=headers, dead_letter=True)
+
+
+def _headers(reason: str, detail: str, origin: Origin, received_at_ms: int | None) -> tuple[tuple[str, bytes], ...]:
+    texts = {
+        "reason": reason,
+        "detail": detail[:DETAIL_MAX_CHARACTERS],
+        "stream": origin.stream,
+        "symbol": origin.symbol,
+        "event_type": origin.event_type,
+        "received_at": "" if received_at_ms is None else str(received_at_ms),
+    }
+    return tuple((name, text.encode("utf-8", "replace")) for name, text in texts.items() if text)

@@ -1,0 +1,67 @@
+"""The splice: the exchange's own bytes, with our fields appended before the closing brace."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import msgspec
+
+from ingest_actors.binance.stream_table import OFFSET, SOURCE_WEBSOCKET, Append, EventKind
+
+_INGESTED = b',"ingestion_timestamp":'
+
+
+class Suffix:
+    """What is appended to events of one kind, or of one stream where its name is appended. Compared by identity."""
+
+    __slots__ = ("after", "before")
+
+    def __init__(self, before: bytes, after: bytes) -> None:
+        self.before = before
+        self.after = after
+
+    def tail(self, received_at_ms: int) -> bytes:
+        """The bytes that take the place of the closing brace."""
+        return b"%b%b%d%b" % (self.before, _INGESTED, received_at_ms, self.after)
+
+
+class Tails(dict[Suffix, bytes]):
+    """The tails of one batch, each made when it is first needed."""
+
+    __slots__ = ("received_at_ms",)
+
+    def __init__(self, received_at_ms: int) -> None:
+        super().__init__()
+        self.received_at_ms = received_at_ms
+
+    def __missing__(self, suffix: Suffix) -> bytes:
+        tail = self[suffix] = suffix.tail(self.received_at_ms)
+        return tail
+
+
+def suffix_of(kind: EventKind, *, symbol: str, stream: str, source: str = SOURCE_WEBSOCKET) -> Suffix:
+    """The suffix of events of a kind.
+
+    Args:
+        kind: the row of the table; says whether symbol and stream are appended.
+        symbol: upper case, may be of any alphabet.
+        stream: as the exchange names it.
+        source: where the bytes come from.
+    """
+    appends = (
+        kind.append is Append.ALWAYS
+        or kind.append is Append.SYMBOL
+        or (kind.append is Append.WITH_OFFSET and stream.endswith(OFFSET))
+    )
+    if not appends:
+        return _suffix(kind.event_type, "", "", source)
+    return _suffix(kind.event_type, symbol, "" if kind.append is Append.SYMBOL else stream, source)
+
+
+@lru_cache(maxsize=65536)  # bounds what a peer that makes up names can cost; real streams are fewer
+def _suffix(event_type: str, symbol: str, stream: str, source: str) -> Suffix:
+    encode = msgspec.json.encode
+    before = b',"symbol":%b' % encode(symbol) if symbol else b""
+    if stream:
+        before += b',"stream":%b' % encode(stream)
+    return Suffix(before, b',"source":%b,"event_type":%b}' % (encode(source), encode(event_type)))
