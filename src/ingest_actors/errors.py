@@ -61,15 +61,25 @@ class ExchangeUnreachable(IngestError):
         cause: what went wrong, in the words of the system.
         hint: what to try.
         status: the HTTP status when the exchange answered the handshake with one; None otherwise.
+        retry_after_s: how long the exchange asks to wait before the next attempt, seconds; None when it does not say.
     """
 
     exit_code = 75
 
-    def __init__(self, url: str, cause: str, *, hint: str = "", status: int | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        cause: str,
+        *,
+        hint: str = "",
+        status: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
         self.url = url
         self.cause = cause
         self.hint = hint
         self.status = status
+        self.retry_after_s = retry_after_s
         super().__init__(url, cause)
 
     def __str__(self) -> str:

@@ -1,1 +1,1 @@
-"""Placeholder: described when its modules land."""
+"""The HTTP surface: health, readiness, metrics, a page. It sees a `Status`, and nothing of the actors' insides."""

@@ -1,0 +1,120 @@
+"""The ASGI application: ``/healthz``, ``/readyz``, ``/metrics`` and the page."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from collections.abc import Callable
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ingest_actors.console.heartbeat import LAG_MAX_S, Heartbeat
+from ingest_actors.console.metrics import metrics_registry, render_metrics
+from ingest_actors.console.page import STYLE_HASH, render_page
+from ingest_actors.logs import get_logger
+from ingest_actors.status import Status
+from ingest_actors.summary import get_metrics
+
+log = get_logger()
+
+SECURITY_HEADERS: Final = (
+    (b"cache-control", b"no-store"),
+    (
+        b"content-security-policy",
+        f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; base-uri 'none'; form-action 'none';"
+        " frame-ancestors 'none'".encode(),
+    ),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
+
+
+def make_app(
+    status: Callable[[], Status], heartbeat: Heartbeat, *, instance: str, token: str | None = None
+) -> Starlette:
+    """Build the application.
+
+    Args:
+        status: called for each request that shows something of the service; on the trio thread.
+        heartbeat: runs elsewhere; ``/healthz`` tells what it measured.
+        instance: the service's name, for people.
+        token: when given, the page asks for it (as a bearer token, or as the password of basic authentication, which
+            is what browsers ask for). Health and metrics never do: what polls them has no secrets to keep.
+    """
+    registry = metrics_registry(status)
+
+    async def healthz(_request: Request) -> Response:
+        lag_s = heartbeat.lag_s()
+        healthy = lag_s < LAG_MAX_S
+        body = {"status": "ok" if healthy else "the event loop is stalled", "loop_lag_s": round(lag_s, 3)}
+        return JSONResponse(body, 200 if healthy else 503)
+
+    async def readyz(_request: Request) -> Response:
+        reasons = status().unready()
+        return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    async def metrics(request: Request) -> Response:
+        body, content_type = render_metrics(registry, request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": content_type})
+
+    async def page(request: Request) -> Response:
+        if token is not None and not _authorized(request.headers.get("authorization", ""), token):
+            return PlainTextResponse("a token is needed\n", 401, {"www-authenticate": 'Basic realm="ingest_actors"'})
+        now = status()
+        if "text/html" in request.headers.get("accept", ""):
+            return HTMLResponse(render_page(now, instance=instance))
+        links = {"healthz": "/healthz", "readyz": "/readyz", "metrics": "/metrics"}
+        return JSONResponse({"instance": instance, **get_metrics(now), "links": links})
+
+    routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics), Route("/", page)]
+    return Starlette(routes=routes, middleware=[Middleware(_Guard)])
+
+
+class _Guard:
+    """Adds the security headers, and turns a bug into a logged 500 instead of a broken connection."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def send_guarded(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message = {**message, "headers": [*message["headers"], *SECURITY_HEADERS]}
+            await send(message)
+
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, send_guarded)
+        except Exception as error:
+            log.exception("http_request_failed", path=scope["path"], error=repr(error))
+            if not started:
+                await PlainTextResponse("internal error; see the log\n", 500)(scope, receive, send_guarded)
+
+
+def _authorized(header: str, token: str) -> bool:
+    """Whether an ``Authorization`` header carries the token (RFC 7617, RFC 6750)."""
+    scheme, _, credentials = header.partition(" ")
+    given = credentials.strip().encode()
+    if scheme.lower() == "basic":
+        try:
+            given = base64.b64decode(given, validate=True).partition(b":")[2]
+        except binascii.Error:
+            return False
+    elif scheme.lower() != "bearer":
+        return False
+    return hmac.compare_digest(given, token.encode())

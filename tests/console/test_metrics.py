@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from ingest_actors.console.metrics import metrics_registry, package_version, render_metrics
+from ingest_actors.status import Tallies
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+PROMISED = {
+    "received_total", "backfilled_total", "delivered_total", "dead_lettered_total", "duplicates_total",
+    "records_total", "in_flight", "gaps_open", "actor_restarts_total", "connections", "reconnects_total", "streams",
+    "last_event_age_seconds", "latency_seconds_bucket", "latency_seconds_sum", "latency_seconds_count",
+    "mailbox_fill_ratio", "buffer_bytes", "kafka_errors_total", "build_info",
+}  # fmt: skip
+
+
+def samples(status, accept="", parse=parse_text):
+    body, _ = render_metrics(metrics_registry(lambda: status), accept)
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in parse(body.decode())
+        for sample in family.samples
+    }
+
+
+@pytest.mark.parametrize(("accept", "parse"), [("", parse_text), (OPENMETRICS, parse_openmetrics)])
+def test_every_promised_metric_is_there_in_both_formats(status, accept, parse):
+    names = {name for name, _ in samples(status, accept, parse)}
+    assert {f"ingest_actors_{name}" for name in PROMISED} == {name for name in names if name.startswith("ingest_")}
+    assert {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"} <= names
+
+
+def test_the_format_follows_the_accept_header(status):
+    registry = metrics_registry(lambda: status)
+    body, content_type = render_metrics(registry, OPENMETRICS)
+    assert content_type.startswith("application/openmetrics-text")
+    assert body.endswith(b"# EOF\n")
+    body, content_type = render_metrics(registry, "")
+    assert content_type.startswith("text/plain")
+    assert b"# EOF" not in body
+
+
+def test_values_are_those_of_the_status(status):
+    found = samples(status)
+
+    def value(name, **labels):
+        return found["ingest_actors_" + name, tuple(sorted(labels.items()))]
+
+    assert value("received_total", event_type="aggregate_trade") == 1000
+    assert value("backfilled_total", event_type="depth_update") == 3
+    assert value("delivered_total", event_type="depth_update") == 503
+    assert value("dead_lettered_total", event_type="aggregate_trade") == 1
+    assert value("duplicates_total", event_type="aggregate_trade") == 2
+    assert value("in_flight", event_type="aggregate_trade") == 7
+    assert value("records_total", topic="binance-trades") == 991
+    assert value("gaps_open") == 1
+    assert value("kafka_errors_total") == 4
+    assert value("buffer_bytes") == 4096
+    assert value("mailbox_fill_ratio", mailbox="frames") == 0.5
+    assert value("reconnects_total", reason="closed_1006") == 3
+    assert value("streams", state="silent") == 2
+    assert value("last_event_age_seconds") == 2.5
+    assert value("build_info", version=package_version(), python=platform.python_version()) == 1
+
+
+def test_an_actor_that_never_crashed_shows_zero_restarts(status):
+    found = samples(status)
+    assert found["ingest_actors_actor_restarts_total", (("actor", "parser"),)] == 2
+    assert found["ingest_actors_actor_restarts_total", (("actor", "producer"),)] == 0
+
+
+def test_every_connection_state_is_shown_even_when_nothing_is_in_it(make_status, make_connection):
+    status = make_status(connections=(make_connection(state="open"), make_connection("b", "waiting")))
+    found = {labels[0][1]: value for (name, labels), value in samples(status).items() if name.endswith("_connections")}
+    assert found == {"connecting": 0, "subscribing": 0, "open": 1, "waiting": 1, "closed": 0}
+
+
+def test_latency_buckets_are_cumulative_and_end_with_all(status):
+    found = samples(status)
+
+    def bucket(hop, le):
+        return found["ingest_actors_latency_seconds_bucket", (("hop", hop), ("le", le))]
+
+    assert bucket("ack", "0.001") == 0
+    assert bucket("ack", "0.0025") == 98
+    assert bucket("ack", "0.25") == 100
+    assert bucket("ack", "+Inf") == 100
+    assert bucket("exchange", "+Inf") == 0
+    assert found["ingest_actors_latency_seconds_count", (("hop", "ack"),)] == 100
+    assert found["ingest_actors_latency_seconds_sum", (("hop", "ack"),)] == pytest.approx(0.596)
+
+
+def test_before_the_first_event_the_age_counts_from_the_start(make_status):
+    found = samples(make_status(tallies=Tallies()))
+    assert found["ingest_actors_last_event_age_seconds", ()] == 100
+
+
+def test_an_event_type_that_would_break_a_line_is_escaped(make_status, status):
+    ledger = {'odd"\n\\type': status.ledger["depth_update"]}
+    found = samples(make_status(ledger=ledger))
+    assert found["ingest_actors_received_total", (("event_type", 'odd"\n\\type'),)] == 500
+
+
+def test_two_services_in_one_process_do_not_mix(make_status):
+    one, two = metrics_registry(lambda: make_status(gaps_open=1)), metrics_registry(lambda: make_status(gaps_open=2))
+    assert one.get_sample_value("ingest_actors_gaps_open") == 1
+    assert two.get_sample_value("ingest_actors_gaps_open") == 2
+
+
+def test_making_a_registry_does_not_look_at_a_service_that_is_not_up_yet():
+    def not_yet():
+        raise AssertionError("looked")
+
+    metrics_registry(not_yet)
+
+
+def test_a_bare_source_tree_has_an_unknown_version(monkeypatch):
+    def not_installed(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("ingest_actors.console.metrics.version", not_installed)
+    assert package_version() == "unknown"
