@@ -49,9 +49,10 @@ class SinkStatus(NamedTuple):
 class Sink(Protocol):
     """Where batches go. Accepting a batch and acknowledging it are two things, so that many are under way at once.
 
-    One task calls `accept`, another `acknowledged`. Both may be cancelled at any time without loss: an interrupted
-    `accept` is called again with the same batch object and goes on where it was; an interrupted `acknowledged` hands
-    out the same acknowledgement again. Batches are acknowledged in the order of acceptance.
+    `accept` is called by one task at a time, `acknowledged` by another. Both may be cancelled at any time without loss:
+    an interrupted `accept` is called again with the same batch object and goes on where it was, perhaps after another
+    batch (of dead letters) was accepted; an interrupted `acknowledged` hands out the same acknowledgement again.
+    Batches are acknowledged in the order in which their `accept` returned.
 
     Errors: either method raises `ingest_actors.errors.SinkBroken` when nothing accepted so far can be acknowledged any
     more. `reset` is called then, and after it every unacknowledged batch is offered again, oldest first. Any other

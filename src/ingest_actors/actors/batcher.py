@@ -46,7 +46,7 @@ async def batcher(
         while not ended:
             if await collected.emit(batch_size):
                 deadline = clock() + batch_timeout_s
-            if not collected.events:
+            if not collected.events or (inbox.closed and not inbox.waiting):
                 break
             with trio.move_on_at(deadline) as patience:
                 if eager:

@@ -116,7 +116,7 @@ async def connection(
         if failures_max and state.failures >= failures_max:
             state.state = "closed"
             raise _gave_up(state, failure)
-        delay_s = backoff.next_delay()
+        delay_s = backoff.next_s()
         announce("reconnecting", connection=state.name, failures=state.failures, delay_s=round(delay_s, 3))
         await trio.sleep(delay_s)
 

@@ -74,6 +74,7 @@ class Handover:
         self._turn = trio.Lock()
         self._broken: SinkBroken | None = None
         self._settled = trio.Event()
+        self._refused = trio.Event()
 
     async def offer(self) -> None:
         """Hand over until the inbox ends, then wait until everything is settled."""
@@ -96,9 +97,18 @@ class Handover:
     async def settle(self) -> None:
         """Settle what the sink acknowledges, oldest first; ends only by cancellation or an error."""
         while True:
+            self._take(await self._sink.acknowledged())
+
+    async def bury(self) -> None:
+        """Offer the dead letters that the sink's refusals make; ends only by cancellation or an error.
+
+        A task of its own: settling must go on while this waits for room.
+        """
+        while True:
             while self._owed:
                 await self._offer_dead_letters(self._owed[0])
-            self._take(await self._sink.acknowledged())
+            self._refused = trio.Event()
+            await self._refused.wait()
 
     async def recover(self, broken: SinkBroken | None = None) -> None:
         """If the sink broke: give up when that happened too often in a row, else reset it and offer all again."""
@@ -150,6 +160,7 @@ class Handover:
                 received_at_ms=batch.received_at_ms,
             )
             self._owed.append(entry)
+            self._refused.set()
         else:
             entry.routes = batch.routes()
             entry.acknowledged = True
@@ -190,6 +201,7 @@ async def producer(handover: Handover) -> None:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(handover.settle)
+                nursery.start_soon(handover.bury)
                 await handover.offer()
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:

@@ -1,0 +1,134 @@
+"""The batcher's promises: size, timeout, eagerness, and that a crash of it changes nothing."""
+
+from functools import partial
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from ingest_actors.actors.batcher import batcher
+from ingest_actors.messages import EventBatch, Route
+from ingest_actors.supervision import Mailbox
+
+ROUTE = Route("trade", ("raw", "trades"))
+
+
+def parcel(*numbers):
+    return EventBatch([(b"%d" % n, b"BTCUSDT", n, ROUTE) for n in numbers], received_at_ms=1000 + numbers[0])
+
+
+def numbers(batch):
+    return [event[2] for event in batch.events]
+
+
+@pytest.fixture
+def inbox():
+    return Mailbox("events", events_max=10_000, bytes_max=10_000_000)
+
+
+@pytest.fixture
+def outbox():
+    return Mailbox("batches", events_max=10_000, bytes_max=10_000_000)
+
+
+def start(nursery, inbox, outbox, *, size=3, timeout_s=5.0, eager):
+    nursery.start_soon(partial(batcher, inbox, outbox, batch_size=size, batch_timeout_s=timeout_s, eager=eager))
+
+
+async def test_a_batch_is_closed_when_it_is_full(inbox, outbox, autojump_clock, nursery):
+    start(nursery, inbox, outbox, eager=False)
+    await inbox.put(parcel(1, 2))
+    await inbox.put(parcel(3, 4, 5, 6, 7))
+    assert numbers(await outbox.take()) == [1, 2, 3]
+    assert numbers(await outbox.take()) == [4, 5, 6]
+    assert trio.current_time() == 0
+    assert inbox.events == 1
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_batch_is_closed_when_its_oldest_event_has_waited_long_enough(inbox, outbox, autojump_clock, nursery):
+    start(nursery, inbox, outbox, eager=False)
+    await inbox.put(parcel(1))
+    await trio.sleep(2)
+    await inbox.put(parcel(2))
+    batch = await outbox.take()
+    assert trio.current_time() == 5
+    assert numbers(batch) == [1, 2]
+    assert batch.received_at_ms == 1001
+    nursery.cancel_scope.cancel()
+
+
+async def test_the_patience_begins_anew_with_each_batch(inbox, outbox, autojump_clock, nursery):
+    start(nursery, inbox, outbox, eager=False)
+    await inbox.put(parcel(1))
+    await trio.sleep(3)
+    await inbox.put(parcel(2, 3, 4))
+    assert numbers(await outbox.take()) == [1, 2, 3]
+    assert numbers(await outbox.take()) == [4]
+    assert trio.current_time() == 8
+    nursery.cancel_scope.cancel()
+
+
+async def test_an_idle_producer_gets_what_there_is_at_once(inbox, outbox, autojump_clock, nursery):
+    start(nursery, inbox, outbox, eager=True)
+    await inbox.put(parcel(1))
+    assert numbers(await outbox.take()) == [1]
+    assert trio.current_time() == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_comes_while_the_producer_is_busy_travels_together(inbox, outbox, autojump_clock, nursery):
+    start(nursery, inbox, outbox, size=10, eager=True)
+    for number in range(1, 6):
+        await inbox.put(parcel(number))
+        await wait_all_tasks_blocked()
+    assert numbers(await outbox.take()) == [1]
+    assert numbers(await outbox.take()) == [2, 3, 4, 5]
+    nursery.cancel_scope.cancel()
+
+
+async def test_even_a_busy_producer_gets_a_batch_after_the_timeout(inbox, outbox, autojump_clock, nursery):
+    start(nursery, inbox, outbox, size=10, eager=True)
+    await inbox.put(parcel(1))
+    await wait_all_tasks_blocked()
+    await inbox.put(parcel(2))
+    await trio.sleep(5.001)
+    assert [numbers(batch) for batch in outbox.held()] == [[1], [2]]
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("eager", [True, False])
+async def test_the_end_of_the_inbox_hands_on_what_is_left(inbox, outbox, autojump_clock, eager):
+    await inbox.put(parcel(1, 2, 3, 4))
+    inbox.close()
+    await batcher(inbox, outbox, batch_size=3, batch_timeout_s=5, eager=eager)
+    assert [numbers(batch) for batch in outbox.held()] == [[1, 2, 3], [4]]
+    assert inbox.events == 0
+    assert trio.current_time() == 0
+
+
+@pytest.mark.parametrize("eager", [True, False])
+async def test_a_batcher_that_dies_loses_and_doubles_nothing(inbox, outbox, autojump_clock, eager):
+    """Cancelled at each of its waits in turn, and run again: what comes out is what went in."""
+    small = Mailbox("small", events_max=3, bytes_max=10_000_000)
+    for number in range(1, 50, 2):
+        inbox.put_nowait(parcel(number, number + 1))
+    inbox.close()
+    out = []
+    done = False
+
+    async def consume():
+        while len(out) < 50:
+            batch = await small.take()
+            out.extend(numbers(batch))
+            await trio.sleep(0.01)
+            small.settle(len(batch))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(consume)
+        while not done:
+            with trio.move_on_after(0.013) as life:
+                await batcher(inbox, small, batch_size=3, batch_timeout_s=5, eager=eager)
+            done = not life.cancelled_caught
+            inbox.rewind(crashed=False)
+    assert out == list(range(1, 51))

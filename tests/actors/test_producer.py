@@ -1,0 +1,160 @@
+"""The producer's promises: pipelined, settled in order, once each, whatever dies."""
+
+import pytest
+import trio
+from sinks import MemorySink
+from trio.testing import wait_all_tasks_blocked
+
+from ingest_actors.actors.producer import Handover, producer
+from ingest_actors.errors import SinkUnreachable
+from ingest_actors.ledger import Ledger
+from ingest_actors.messages import EventBatch, Route
+from ingest_actors.status import Tallies
+from ingest_actors.supervision import Mailbox
+
+ROUTE = Route("trade", ("raw", "trades"))
+
+
+def batch(*numbers):
+    return EventBatch([(b"%d" % n, b"BTCUSDT", n, ROUTE) for n in numbers], received_at_ms=0)
+
+
+def refused_event(event, reason, detail):
+    headers = (("reason", reason.encode()), ("detail", detail.encode()))
+    return (event[0], event[1], event[2], Route(event[3].event_type, ("dead",), headers=headers, dead_letter=True))
+
+
+class Rig:
+    def __init__(self, sink, breaks_max=3):
+        self.sink = sink
+        self.inbox = Mailbox("batches", events_max=1000, bytes_max=10**7, strikes_max=10**9)
+        self.ledger = Ledger()
+        self.ledger.add_holder(lambda: (e[3] for b in self.inbox.held() for e in b.events))
+        self.handover = Handover(
+            self.inbox,
+            sink,
+            ledger=self.ledger,
+            tallies=Tallies(),
+            refused_event=refused_event,
+            breaks_max=breaks_max,
+            clock_ms=lambda: 0,
+        )
+
+    def put(self, *batches):
+        for one in batches:
+            self.inbox.put_nowait(one)
+            self.ledger.receive(one.routes())
+
+    def numbers(self):
+        return [event[2] for event in self.sink.written]
+
+
+async def test_batches_are_handed_over_while_earlier_ones_are_unacknowledged(autojump_clock, nursery):
+    rig = Rig(MemorySink(delay_s=1))
+    rig.put(batch(1, 2), batch(3), batch(4))
+    nursery.start_soon(producer, rig.handover)
+    await wait_all_tasks_blocked()
+    assert rig.sink.waiting == 4
+    assert rig.ledger.total().in_flight == 4
+    await trio.sleep(1.5)
+    assert rig.numbers() == [1, 2, 3, 4]
+    assert rig.ledger.total().delivered == 4
+    assert rig.inbox.events == 0
+    assert not rig.ledger.unbalanced()
+    nursery.cancel_scope.cancel()
+
+
+async def test_the_end_waits_for_every_acknowledgement(autojump_clock):
+    rig = Rig(MemorySink(delay_s=2))
+    rig.put(batch(1), batch(2))
+    rig.inbox.close()
+    await producer(rig.handover)
+    assert trio.current_time() == 2
+    assert rig.ledger.total().delivered == 2
+
+
+async def test_only_the_refused_event_is_dead_lettered(autojump_clock):
+    rig = Rig(MemorySink(refuse=lambda event: "too_large" if event[2] == 3 else None))
+    rig.put(batch(1, 2, 3, 4), batch(5))
+    rig.inbox.close()
+    await producer(rig.handover)
+    assert rig.numbers() == [1, 2, 4, 5, 3]
+    dead = rig.sink.written[-1]
+    assert dead[3].topics == ("dead",)
+    assert dict(dead[3].headers)["reason"] == b"too_large"
+    assert rig.ledger.total().delivered == 4
+    assert rig.ledger.total().dead_lettered == 1
+    assert not rig.ledger.unbalanced()
+
+
+async def test_nothing_behind_a_refused_event_is_settled_before_it(autojump_clock, nursery):
+    rig = Rig(MemorySink(delay_s=1, refuse=lambda event: "bad" if event[2] == 1 else None))
+    rig.put(batch(1, 2), batch(3))
+    nursery.start_soon(producer, rig.handover)
+    await trio.sleep(1.5)
+    assert rig.inbox.events == 3
+    assert rig.ledger.total().in_flight == 3
+    await trio.sleep(1)
+    assert rig.inbox.events == 0
+    assert not rig.ledger.unbalanced()
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_producer_that_dies_hands_nothing_over_twice(autojump_clock):
+    sink = MemorySink(delay_s=0.05, room=4, refuse=lambda event: "bad" if event[2] % 7 == 0 else None)
+    rig = Rig(sink)
+    rig.put(*(batch(n, n + 1) for n in range(1, 60, 2)))
+    rig.inbox.close()
+    for _ in range(10_000):
+        with trio.move_on_after(0.007) as life:
+            await producer(rig.handover)
+        if not life.cancelled_caught:
+            break
+        rig.inbox.rewind(crashed=False)
+    good = [n for n in range(1, 61) if n % 7]
+    assert [n for n in rig.numbers() if n % 7] == good
+    assert sorted(rig.numbers()) == list(range(1, 61))
+    assert rig.ledger.total().dead_lettered == 8
+    assert not rig.ledger.unbalanced()
+
+
+async def test_a_broken_sink_gets_everything_unacknowledged_again_in_order(autojump_clock, nursery):
+    rig = Rig(MemorySink(delay_s=1))
+    rig.put(batch(1, 2), batch(3))
+    nursery.start_soon(producer, rig.handover)
+    await trio.sleep(0.5)
+    rig.sink.break_now()
+    await trio.sleep(3)
+    assert rig.sink.resets == 1
+    assert rig.numbers() == [1, 2, 3]
+    assert rig.handover.breaks == 0
+    assert not rig.ledger.unbalanced()
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_sink_that_keeps_breaking_ends_with_an_error(autojump_clock):
+    rig = Rig(MemorySink(delay_s=1), breaks_max=2)
+    rig.put(batch(1))
+
+    async def spoil():
+        while True:
+            await trio.sleep(0.5)
+            rig.sink.break_now()
+
+    with pytest.RaisesGroup(pytest.RaisesExc(SinkUnreachable, match="3 fatal producer errors in a row")):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(spoil)
+            await producer(rig.handover)
+    assert rig.ledger.total().in_flight == 1
+    assert not rig.ledger.unbalanced()
+
+
+async def test_a_dead_letter_that_is_refused_is_not_passed_over_in_silence(autojump_clock):
+    sink = MemorySink()
+    sink._write = lambda b: type(b) and __import__("ingest_actors.protocols").protocols.Acknowledgement(
+        b, [__import__("ingest_actors.protocols").protocols.Refusal(0, "bad", "no")]
+    )
+    rig = Rig(sink)
+    rig.put(batch(1))
+    with pytest.RaisesGroup(pytest.RaisesExc(SinkUnreachable, match="refuses a dead letter")):
+        await producer(rig.handover)
