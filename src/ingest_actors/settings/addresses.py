@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from ingest_actors.settings.values import Kind, listed
+from ingest_actors.settings.values import Kind, listed, text_of
 
 EMBEDDED = "embedded"
 """The value of `KAFKA_BOOTSTRAP_SERVERS` that means librdkafka's in-process cluster."""
@@ -67,10 +68,20 @@ def listen_host() -> Kind:
     """A host name or an address to listen on."""
 
     def read(value: Any) -> str:
-        text = str(value).strip().removeprefix("[").removesuffix("]")
-        is_address = re.fullmatch(r"[0-9a-fA-F:.%]+", text)
-        if not text or re.search(r"[\s,/@\[\]]", text) or (":" in text and not is_address):
+        text = text_of(value).strip()
+        if text.startswith("[") and text.endswith("]"):
+            text = text[1:-1]
+        if ":" in text:
+            _ipv6(text)
+        elif not re.fullmatch(r"[\w.-]+", text):
             raise ValueError("")
         return text
 
     return Kind(read, "a host name or an IP address, without scheme and port")
+
+
+def _ipv6(text: str) -> None:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        raise ValueError("") from None

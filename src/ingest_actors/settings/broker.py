@@ -79,6 +79,7 @@ class KafkaSettings(BaseModel):
         Spec(
             "`exactly_once` = transactions that cover all topics and the resume state.",
             one_of("at_least_once", "exactly_once"),
+            later="`exactly_once` is not in this version and is refused.",
         ),
     ] = "at_least_once"
     kafka_commit_interval_ms: Annotated[

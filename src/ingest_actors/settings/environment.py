@@ -53,8 +53,8 @@ def gather(fields: Collection[str], *, env_file: str | Path | None, environ: Map
 
 def is_injected(name: str, value: str) -> bool:
     """Whether a container platform sets such a variable by itself, for a service that happens to be called so."""
-    if name.endswith("_PORT"):
-        return _INJECTED_PORT.fullmatch(value) is not None
+    if name.endswith("_PORT") and _INJECTED_PORT.fullmatch(value):
+        return True
     return _INJECTED.fullmatch(name) is not None
 
 

@@ -63,7 +63,12 @@ class ExchangeSettings(BaseModel):
         ),
     ] = 5
     connections_per_stream: Annotated[
-        int, Spec("`2` = every stream on two connections, deduplicated.", whole(1, 2))
+        int,
+        Spec(
+            "`2` = every stream on two connections, deduplicated.",
+            whole(1, 2),
+            later="`2` is not in this version and is refused.",
+        ),
     ] = 1
     ws_rotate_after_seconds: Annotated[
         float,

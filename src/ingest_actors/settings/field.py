@@ -66,6 +66,11 @@ def shown(value: object, *, secret: bool) -> str:
     if secret or isinstance(value, SecretStr):
         return MASK
     text = repr(str(value) if isinstance(value, Path) else value)
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """A text of bounded length."""
     return text if len(text) <= _SHOWN_CHARACTERS_MAX else f"{text[:_SHOWN_CHARACTERS_MAX]}..."
 
 

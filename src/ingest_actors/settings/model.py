@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ingest_actors.errors import SettingsError
@@ -16,7 +16,7 @@ from ingest_actors.settings.addresses import EMBEDDED
 from ingest_actors.settings.broker import KafkaSettings
 from ingest_actors.settings.environment import ENV_FILE, gather, nearest
 from ingest_actors.settings.exchange import ExchangeSettings
-from ingest_actors.settings.field import env_name, shown, spec_of, without_credentials, written
+from ingest_actors.settings.field import env_name, shortened, shown, spec_of, without_credentials, written
 from ingest_actors.settings.options import PREFIXES, masked
 from ingest_actors.settings.service import ServiceSettings
 
@@ -100,21 +100,6 @@ class Settings(ServiceSettings, KafkaSettings, ExchangeSettings, BaseSettings):
             )
         return texts
 
-    def sasl_password(self) -> SecretStr | None:
-        """The password, from its setting or its file, read now; None when neither is set.
-
-        Raises:
-            SettingsError: the file cannot be read any more.
-        """
-        if self.kafka_sasl_password_file is None:
-            return self.kafka_sasl_password
-        try:
-            return SecretStr(self.kafka_sasl_password_file.read_text(encoding="utf-8").rstrip("\r\n"))
-        except (OSError, UnicodeDecodeError) as error:
-            name = f"KAFKA_SASL_PASSWORD_FILE={str(self.kafka_sasl_password_file)!r}"
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise SettingsError([f"{name}: {reason}"]) from None
-
     @field_validator("*", mode="before")
     @classmethod
     def _read(cls, value: Any, info: ValidationInfo) -> Any:
@@ -155,7 +140,7 @@ class Settings(ServiceSettings, KafkaSettings, ExchangeSettings, BaseSettings):
             return f"{env_name(name)}: unknown; {nearest(name, [env_name(known) for known in cls.model_fields])}"
         spec = spec_of(field)
         given = f"{env_name(name)}={shown(value, secret=spec.secret)}"
-        reason = "" if spec.secret else str(detail.get("ctx", {}).get("error", detail["msg"]))
+        reason = "" if spec.secret else shortened(str(detail.get("ctx", {}).get("error", detail["msg"])))
         return f"{given}: {reason}{'; ' if reason else ''}accepted: {spec.kind.accepts}"
 
 

@@ -33,7 +33,7 @@ def options(prefix: str) -> Kind:
 
     def read(value: Any) -> dict[str, str]:
         if not isinstance(value, Mapping):
-            raise ValueError("a mapping is wanted")  # noqa: TRY004 - pydantic collects ValueErrors
+            raise ValueError("a mapping is wanted")  # noqa: TRY004 - what pydantic collects
         return {option_name(str(name), prefix): _text(option) for name, option in value.items()}
 
     return Kind(read, f"options of librdkafka, as {prefix}<OPTION>")

@@ -44,7 +44,11 @@ class ServiceSettings(BaseModel):
     ] = 64 * 1024**2
     spool_dir: Annotated[
         Path | None,
-        Spec("When set, a Kafka outage spills to disk here and drains in order.", optional(path("a directory"))),
+        Spec(
+            "When set, a Kafka outage spills to disk here and drains in order.",
+            optional(path("a directory")),
+            later="Not in this version: anything but unset is refused.",
+        ),
     ] = None
     spool_max_bytes: Annotated[
         int,

@@ -128,7 +128,9 @@ def listed(kind: Kind, accepts: str) -> Kind:
     """A comma-separated list, or any iterable: each item of one kind, at least one, none twice, order kept."""
 
     def read(value: Any) -> tuple[Any, ...]:
-        items: Iterable[Any] = value.split(",") if isinstance(value, str) else value
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, Iterable):
+            raise ValueError("it is no list")  # noqa: TRY004 - what pydantic collects
         result: list[Any] = []
         for text in (str(item).strip() for item in items):
             if not text:
@@ -149,7 +151,7 @@ def matching(pattern: str, accepts: str, *, upper: bool = False) -> Kind:
     compiled = re.compile(pattern)
 
     def read(value: Any) -> str:
-        word = str(value).strip()
+        word = text_of(value).strip()
         word = word.upper() if upper else word
         if compiled.fullmatch(word) is None:
             raise ValueError(f"{value!r} does not fit")
@@ -160,7 +162,7 @@ def matching(pattern: str, accepts: str, *, upper: bool = False) -> Kind:
 
 def path(accepts: str) -> Kind:
     """A path; ``~`` is the home directory."""
-    return Kind(lambda value: Path(str(value)).expanduser(), accepts)
+    return Kind(lambda value: Path(value if isinstance(value, Path) else text_of(value)).expanduser(), accepts)
 
 
 def secret(accepts: str, pattern: str = r"[\s\S]+") -> Kind:
@@ -168,12 +170,19 @@ def secret(accepts: str, pattern: str = r"[\s\S]+") -> Kind:
     compiled = re.compile(pattern)
 
     def read(value: Any) -> SecretStr:
-        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        text = value.get_secret_value() if isinstance(value, SecretStr) else text_of(value)
         if compiled.fullmatch(text) is None:
             raise ValueError("")
         return SecretStr(text)
 
     return Kind(read, accepts)
+
+
+def text_of(value: Any) -> str:
+    """A text as it is; nothing else is taken for one."""
+    if not isinstance(value, str):
+        raise ValueError("it is no text")  # noqa: TRY004 - what pydantic collects
+    return value
 
 
 def size_text(count: int) -> str:
