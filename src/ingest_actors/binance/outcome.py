@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ingest_actors.messages import Event
+from ingest_actors.binance.splice import Tails
+from ingest_actors.messages import Event, FrameBatch, events_size_bytes
+
+NOTICE_MAX_BYTES = 4096
+"""How much of a message a notice repeats: more than any answer of the exchange has."""
 
 CONTROL_REPLY = "control_reply"
 """Notice: the exchange answered a control message, and nobody had taken the answer out before."""
@@ -34,3 +38,30 @@ class Parsed(NamedTuple):
     notices: list[Notice]
     future_timestamps: int = 0
     """Events whose own time lay too far ahead for a broker; they bear the time of receipt instead."""
+
+
+class Outcome:
+    """What has come of a batch so far.
+
+    Attributes:
+        tails: what is appended to the events of this batch; they know the time of receipt.
+    """
+
+    __slots__ = ("_connection", "events", "future_timestamps", "notices", "received_at_ms", "tails")
+
+    def __init__(self, batch: FrameBatch) -> None:
+        self._connection = batch.connection
+        self.received_at_ms = batch.received_at_ms
+        self.tails = Tails(batch.received_at_ms)
+        self.events: list[Event] = []
+        self.notices: list[Notice] = []
+        self.future_timestamps = 0
+
+    def notice(self, kind: str, frame: bytes) -> None:
+        """Note that a frame is no event, but something said about the connection."""
+        detail = frame[:NOTICE_MAX_BYTES].decode("utf-8", "replace")
+        self.notices.append(Notice(kind, self._connection, detail))
+
+    def parsed(self) -> Parsed:
+        """All of it."""
+        return Parsed(self.events, events_size_bytes(self.events), self.notices, self.future_timestamps)

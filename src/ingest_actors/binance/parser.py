@@ -17,21 +17,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from ingest_actors.binance import dead_letters
 from ingest_actors.binance.dead_letters import DeadLetters
 from ingest_actors.binance.event_time import FUTURE_LIMIT_MS, event_timestamp
-from ingest_actors.binance.outcome import Notice, Parsed
+from ingest_actors.binance.outcome import Outcome, Parsed
 from ingest_actors.binance.slow_path import Lane, SlowPath
-from ingest_actors.binance.splice import Tails
 from ingest_actors.binance.stream_table import StreamTable
-from ingest_actors.messages import Event, FrameBatch, events_size_bytes
+from ingest_actors.messages import Event, FrameBatch
 
+_BRACE: Final = ord("{")
 _TRACKS_MAX: Final = 65536
-NOTICE_MAX_BYTES: Final = 4096
 _RUN: Final = 16
 """Frames that are tried together again after a batch has failed; fewer than this is not worth a second look."""
 
@@ -53,9 +52,15 @@ class Fields(msgspec.Struct, gc=False):
     lastUpdateId: int | None = None  # noqa: N815 - the exchange's name
 
 
+class _Element(msgspec.Struct, gc=False):
+    """An object whose members are checked and not kept."""
+
+
 class _Envelope(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A message of two opening braces or more, which the counting of braces leans on."""
+
     stream: str
-    data: Fields | list[msgspec.Raw]
+    data: Fields | Annotated[list[_Element], msgspec.Meta(min_length=1)]
 
 
 class _Track:
@@ -66,13 +71,18 @@ class _Track:
     def __init__(self, stream: str, lane: Lane) -> None:
         self.name = lane.name
         self.symbol = lane.payload_symbol
-        self.prefix = b'{"stream":%b,"data":{"' % msgspec.json.encode(stream)
-        self.offset = len(self.prefix) - 2
+        self.prefix = b'{"stream":%b,"data":{' % msgspec.json.encode(stream)
+        self.offset = len(self.prefix) - 1
         self.key = lane.key
         self.suffix = lane.suffix
         self.route = lane.route
         self.braces = lane.kind.braces
-        self.identity: Callable[[Fields], object] = attrgetter(lane.kind.id_fields[0] if lane.kind.id_fields else "E")
+        self.identity: Callable[[Fields], object] = attrgetter((*lane.kind.id_fields, "E")[0])
+
+    def fits(self, frame: bytes) -> bool:
+        """Whether a frame has this stream's form, where that does not follow from the count of all braces."""
+        braces = self.braces
+        return frame.count(b"{") == braces and frame.startswith(self.prefix) and frame.endswith(b"}" * braces)
 
 
 _decode_lines = msgspec.json.Decoder(_Envelope).decode_lines
@@ -101,19 +111,19 @@ class EventParser:
         Returns:
             The events in the same order, and what is no event. See `Parsed`.
         """
-        result = _Result(batch)
+        outcome = Outcome(batch)
         if batch.binary:
-            result.events = [self._binary(frame, batch.received_at_ms) for frame in batch.frames]
+            outcome.events = [self._binary(frame, batch.received_at_ms) for frame in batch.frames]
         elif not self._fast:
-            self._parse_slowly(batch.frames, result)
-        elif not self._parse_run(batch.frames, result):
+            self._parse_slowly(batch.frames, outcome)
+        elif not self._parse_run(batch.frames, outcome):
             for start in range(0, len(batch.frames), _RUN):
                 run = batch.frames[start : start + _RUN]
-                if not self._parse_run(run, result):
-                    self._parse_slowly(run, result)
-        return Parsed(result.events, events_size_bytes(result.events), result.notices, result.future_timestamps)
+                if not self._parse_run(run, outcome):
+                    self._parse_slowly(run, outcome)
+        return outcome.parsed()
 
-    def _parse_run(self, frames: list[bytes], result: _Result) -> bool:
+    def _parse_run(self, frames: list[bytes], outcome: Outcome) -> bool:
         """Parse frames together; False, and nothing done, when one of them is of no form that can be."""
         joined = b"\n".join(frames)
         if b"\\" in joined or b" " in joined or b"\t" in joined or b"\r" in joined:
@@ -127,7 +137,7 @@ class EventParser:
         if len(envelopes) != len(frames):
             return False
         flat = joined.count(b"{") == 2 * len(frames)
-        tracks, tails, append = self._tracks, result.tails, result.events.append
+        tracks, tails, append = self._tracks, outcome.tails, outcome.events.append
         latest = tails.received_at_ms + FUTURE_LIMIT_MS
         for frame, envelope in zip(frames, envelopes, strict=True):
             data = envelope.data
@@ -138,47 +148,27 @@ class EventParser:
                 or data.s != track.symbol
                 or data.e != track.name
                 or track.identity(data).__class__ is not int
-                or not frame.startswith(track.prefix)
-                or not frame.endswith(b"}}")
-                or not (flat or frame.count(b"{") == track.braces)
+                or not (frame[track.offset] == _BRACE if flat else track.fits(frame))
             ):
-                self._parse_one(frame, result, envelope.stream)
+                self._parse_one(frame, outcome, envelope.stream)
                 continue
             time = data.E
             if not 0 < time <= latest:
                 time, late = event_timestamp(time, data.T, tails.received_at_ms)
-                result.future_timestamps += late
+                outcome.future_timestamps += late
             append((frame[track.offset : -2] + tails[track.suffix], track.key, time, track.route))
         return True
 
-    def _parse_slowly(self, frames: list[bytes], result: _Result) -> None:
+    def _parse_slowly(self, frames: list[bytes], outcome: Outcome) -> None:
         for frame in frames:
-            self._parse_one(frame, result)
+            self._parse_one(frame, outcome)
 
-    def _parse_one(self, frame: bytes, result: _Result, stream: str = "") -> None:
-        """Parse one frame the slow way; `stream`: the name under which to remember what it was."""
-        outcome = self._slow.parse(frame, result.tails)
-        result.events += outcome.events
-        result.future_timestamps += outcome.future_timestamps
-        if outcome.notice is not None:
-            detail = frame[:NOTICE_MAX_BYTES].decode("utf-8", "replace")
-            result.notices.append(Notice(outcome.notice, result.connection, detail))
-        if stream and outcome.lane is not None and len(self._tracks) < _TRACKS_MAX:
-            self._tracks.setdefault(stream, _Track(stream, outcome.lane))
+    def _parse_one(self, frame: bytes, outcome: Outcome, stream: str = "") -> None:
+        """Parse one frame the slow way, and remember what it was under the name of its stream, where that is known."""
+        lane = self._slow.parse(frame, outcome)
+        if stream and lane is not None and lane.telling and len(self._tracks) < _TRACKS_MAX:
+            self._tracks.setdefault(stream, _Track(stream, lane))
 
     def _binary(self, frame: bytes, received_at_ms: int) -> Event:
         detail = "a binary message on a feed of text"
         return self._letters.letter(frame, dead_letters.BINARY_FRAME, detail, received_at_ms=received_at_ms)
-
-
-class _Result:
-    """What has come of a batch so far."""
-
-    __slots__ = ("connection", "events", "future_timestamps", "notices", "tails")
-
-    def __init__(self, batch: FrameBatch) -> None:
-        self.connection = batch.connection
-        self.events: list[Event] = []
-        self.notices: list[Notice] = []
-        self.future_timestamps = 0
-        self.tails = Tails(batch.received_at_ms)

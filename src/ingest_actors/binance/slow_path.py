@@ -6,7 +6,6 @@ exchange writes, and comes to the same bytes.
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 import msgspec
@@ -15,60 +14,61 @@ from msgspec import Raw
 from ingest_actors.binance import dead_letters
 from ingest_actors.binance.dead_letters import DeadLetters, Origin
 from ingest_actors.binance.event_time import event_timestamp
-from ingest_actors.binance.outcome import CONTROL_REPLY, SHUTDOWN
-from ingest_actors.binance.splice import Suffix, Tails, suffix_of
+from ingest_actors.binance.outcome import CONTROL_REPLY, SHUTDOWN, Outcome
+from ingest_actors.binance.splice import Suffix, suffix_of
 from ingest_actors.binance.stream_table import SERVER_SHUTDOWN, EventKind, StreamTable, symbol_of_stream
-from ingest_actors.messages import Event, Route
+from ingest_actors.messages import Route
 
 _ABSENT = Raw()
-_INTEGER = re.compile(rb"-?[0-9]{1,40}")
 _BLANKS = b" \t\r\n"
 _BOOK_TICKER_SHAPE = ("u", "s", "b", "B", "a", "A")
+_LANES_MAX = 65536
+"""Bounds what a peer that makes up names can cost; one entry a stream and symbol is some hundred bytes."""
 
 
-class Members(msgspec.Struct, gc=False):
-    """The members that a decision may hang on, not decoded, of an envelope or of an event."""
+class _Frame(msgspec.Struct, gc=False):
+    """The members of a message that tell what it is; not decoded."""
 
     stream: Raw = _ABSENT
     data: Raw = _ABSENT
+    e: Raw = _ABSENT
     result: Raw = _ABSENT
     error: Raw = _ABSENT
     code: Raw = _ABSENT
+
+
+class _Members(msgspec.Struct, gc=False):
+    """The members of an event that a decision may hang on; not decoded."""
+
     e: Raw = _ABSENT
     E: Raw = _ABSENT
-    T: Raw = _ABSENT
     s: Raw = _ABSENT
     a: Raw = _ABSENT
-    b: Raw = _ABSENT
     t: Raw = _ABSENT
+    T: Raw = _ABSENT
     u: Raw = _ABSENT
+    lastUpdateId: Raw = _ABSENT  # noqa: N815 - the exchange's name
+    b: Raw = _ABSENT
     A: Raw = _ABSENT
     B: Raw = _ABSENT
-    lastUpdateId: Raw = _ABSENT  # noqa: N815 - the exchange's name
 
 
 class Lane(NamedTuple):
-    """What an event turned out to be; alike for all events of a stream and a symbol."""
+    """What an event turned out to be; alike for all events of a stream, an event name and a symbol."""
 
     kind: EventKind
     name: str
-    """Its ``e``, empty when it has none."""
+    """The event's ``e``, empty when it has none."""
     payload_symbol: str
-    """Its ``s``, empty when it has none."""
+    """The event's ``s``, empty when it has none."""
     key: bytes | None
     suffix: Suffix
     route: Route
 
-
-class Outcome(NamedTuple):
-    """What one frame came to."""
-
-    events: list[Event]
-    notice: str | None = None
-    """The kind of notice that it is instead."""
-    future_timestamps: int = 0
-    lane: Lane | None = None
-    """Of the last event that was no dead letter."""
+    @property
+    def telling(self) -> bool:
+        """Whether an event that looks like this one cannot be an empty object, to which nothing can be appended."""
+        return bool(self.name or self.payload_symbol or self.kind.id_fields)
 
 
 class _Unusable(Exception):
@@ -81,9 +81,10 @@ class _Unusable(Exception):
         super().__init__(reason, detail)
 
 
-_members = msgspec.json.Decoder(Members).decode
-_elements = msgspec.json.Decoder(list[Raw]).decode
-_text = msgspec.json.Decoder(str).decode
+_decode_frame = msgspec.json.Decoder(_Frame).decode
+_decode_members = msgspec.json.Decoder(_Members).decode
+_decode_elements = msgspec.json.Decoder(list[Raw]).decode
+_decode_text = msgspec.json.Decoder(str).decode
 
 
 class SlowPath:
@@ -97,66 +98,78 @@ class SlowPath:
     def __init__(self, table: StreamTable, letters: DeadLetters) -> None:
         self._table = table
         self._letters = letters
+        self._lanes: dict[tuple[str, bytes, bytes], Lane] = {}
 
-    def parse(self, frame: bytes, tails: Tails) -> Outcome:
+    def parse(self, frame: bytes, outcome: Outcome) -> Lane | None:
         """Parse one frame; never raises, whatever the bytes.
 
         Args:
             frame: the payload of one WebSocket message.
-            tails: of the batch; they know the time of receipt.
+            outcome: what comes of it is added to this.
+
+        Returns:
+            What the event was, for a frame that is one good event.
         """
         try:
-            return self._frame(_checked(frame), tails)
+            return self._frame(_checked(frame), outcome)
         except _Unusable as unusable:
-            return Outcome([self._letter(frame, unusable, tails)])
+            self._bury(frame, unusable, outcome)
+            return None
 
-    def _frame(self, frame: bytes, tails: Tails) -> Outcome:
+    def _frame(self, frame: bytes, outcome: Outcome) -> Lane | None:
         if frame.startswith(b"["):
-            return self._array(frame, "", tails)
-        members = _object(frame)
-        if members.stream and members.data:
-            data = bytes(members.data)
-            stream = _string(members.stream)
-            if data.startswith(b"["):
-                return self._array(data, stream, tails)
-            return self._event(data, stream, tails)
-        if not members.e and (members.result or members.error or members.code):
-            return Outcome([], CONTROL_REPLY)
-        return self._event(frame, "", tails)
-
-    def _array(self, array: bytes, stream: str, tails: Tails) -> Outcome:
-        """Each element is an event; one that cannot be used does not harm its neighbours."""
+            self._array(frame, "", outcome)
+            return None
         try:
-            elements = _elements(array)
+            members = _decode_frame(frame)
         except (msgspec.DecodeError, RecursionError) as error:
             raise _Unusable(dead_letters.MALFORMED_JSON, str(error)) from None
-        events: list[Event] = []
-        future = 0
-        lane = None
+        if members.stream and members.data:
+            data = bytes(members.data)
+            stream = _string(bytes(members.stream))
+            if data.startswith(b"["):
+                self._array(data, stream, outcome)
+                return None
+            return self._event(data, stream, outcome)
+        if not members.e and (members.result or members.error or members.code):
+            outcome.notice(CONTROL_REPLY, frame)
+            return None
+        return self._event(frame, "", outcome)
+
+    def _array(self, array: bytes, stream: str, outcome: Outcome) -> None:
+        """Each element is an event; one that cannot be used does not harm its neighbours."""
+        try:
+            elements = _decode_elements(array)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise _Unusable(dead_letters.MALFORMED_JSON, str(error)) from None
         for element in map(bytes, elements):
             try:
-                outcome = self._event(element, stream, tails)
+                self._event(element, stream, outcome)
             except _Unusable as unusable:
-                events.append(self._letter(element, unusable, tails))
-            else:
-                events += outcome.events
-                future += outcome.future_timestamps
-                lane = outcome.lane
-        return Outcome(events, None, future, lane)
+                self._bury(element, unusable, outcome)
 
-    def _event(self, event: bytes, stream: str, tails: Tails) -> Outcome:
+    def _event(self, event: bytes, stream: str, outcome: Outcome) -> Lane | None:
+        """Parse one event: valid JSON without blanks around it."""
         if not event.startswith(b"{"):
             raise _Unusable(dead_letters.NOT_AN_OBJECT, "JSON, but no event", self._origin("", stream, None))
-        members = _object(event)
-        name = _string(members.e)
-        if name == SERVER_SHUTDOWN:
-            return Outcome([], SHUTDOWN)
-        lane = self._lane(event, members, name, stream)
-        time, late = event_timestamp(_integer(members.E), _integer(members.T), tails.received_at_ms)
-        return Outcome([(event[:-1] + tails[lane.suffix], lane.key, time, lane.route)], None, late, lane)
+        members = _decode_members(event)
+        names = (stream, bytes(members.e), bytes(members.s))
+        lane = self._lanes.get(names)
+        if lane is None:
+            if _string(names[1]) == SERVER_SHUTDOWN:
+                outcome.notice(SHUTDOWN, event)
+                return None
+            lane = self._lane(event, members, stream)
+            if (stream or lane.name) and lane.telling and len(self._lanes) < _LANES_MAX:
+                self._lanes[names] = lane
+        self._check_identity(members, lane, stream)
+        time, late = event_timestamp(_integer(members.E), _integer(members.T), outcome.received_at_ms)
+        outcome.future_timestamps += late
+        outcome.events.append((event[:-1] + outcome.tails[lane.suffix], lane.key, time, lane.route))
+        return lane
 
-    def _lane(self, event: bytes, members: Members, name: str, stream: str) -> Lane:
-        payload_symbol = _string(members.s)
+    def _lane(self, event: bytes, members: _Members, stream: str) -> Lane:
+        name, payload_symbol = _string(bytes(members.e)), _string(bytes(members.s))
         symbol = payload_symbol or symbol_of_stream(stream)
         kind = self._table.kind_of_event(name, stream)
         if kind is None and not stream and all(getattr(members, field) for field in _BOOK_TICKER_SHAPE):
@@ -168,19 +181,27 @@ class SlowPath:
             raise _Unusable(dead_letters.UNKNOWN_EVENT, f"event name {name!r}, stream {stream!r}", origin)
         if not symbol and kind.of_symbol:
             raise _Unusable(dead_letters.NO_SYMBOL, "neither the payload nor the stream's name has one", origin)
-        if kind.id_fields and all(_integer(getattr(members, field)) is None for field in kind.id_fields):
-            raise _Unusable(dead_letters.NO_IDENTITY, f"no whole number in {' or '.join(kind.id_fields)}", origin)
         suffix = suffix_of(kind, symbol=symbol, stream=stream or _raw_stream(kind, symbol))
         return Lane(kind, name, payload_symbol, symbol.encode() or None, suffix, self._table.route(kind))
+
+    def _check_identity(self, members: _Members, lane: Lane, stream: str) -> None:
+        fields = lane.kind.id_fields
+        for field in fields:
+            if _integer(getattr(members, field)) is not None:
+                return
+        if fields:
+            origin = self._origin(lane.payload_symbol, stream, lane.kind)
+            raise _Unusable(dead_letters.NO_IDENTITY, f"no whole number in {' or '.join(fields)}", origin)
+
+    def _bury(self, value: bytes, unusable: _Unusable, outcome: Outcome) -> None:
+        letter = self._letters.letter(
+            value, unusable.reason, unusable.detail, received_at_ms=outcome.received_at_ms, origin=unusable.origin
+        )
+        outcome.events.append(letter)
 
     def _origin(self, symbol: str, stream: str, kind: EventKind | None) -> Origin:
         known = kind or self._table.kind_of_stream(stream)
         return Origin(stream, symbol or symbol_of_stream(stream), known.event_type if known else "")
-
-    def _letter(self, value: bytes, unusable: _Unusable, tails: Tails) -> Event:
-        return self._letters.letter(
-            value, unusable.reason, unusable.detail, received_at_ms=tails.received_at_ms, origin=unusable.origin
-        )
 
 
 def _checked(frame: bytes) -> bytes:
@@ -200,23 +221,19 @@ def _checked(frame: bytes) -> bytes:
     return value
 
 
-def _object(value: bytes) -> Members:
-    try:
-        return _members(value)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _Unusable(dead_letters.MALFORMED_JSON, str(error)) from None
-
-
-def _string(raw: Raw) -> str:
+def _string(value: bytes) -> str:
     """The text of a member; empty when it is absent or of another type."""
-    value = bytes(raw)
-    return _text(value) if value.startswith(b'"') else ""
+    return _decode_text(value) if value.startswith(b'"') else ""
 
 
-def _integer(raw: Raw) -> int | None:
+def _integer(member: Raw) -> int | None:
     """The value of a member; None when it is absent or no whole number."""
-    digits = bytes(raw)
-    return int(digits) if _INTEGER.fullmatch(digits) else None
+    if not member:
+        return None
+    try:
+        return int(bytes(member))  # of all JSON values only whole numbers are taken
+    except ValueError:
+        return None
 
 
 def _raw_stream(kind: EventKind, symbol: str) -> str:
