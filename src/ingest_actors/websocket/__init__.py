@@ -1,1 +1,1 @@
-"""Placeholder: described when its modules land."""
+"""WebSocket connections by trio-websocket, with the messages cut in bulk: `feed.open_feed`."""

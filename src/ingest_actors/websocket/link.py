@@ -1,0 +1,281 @@
+"""What stands behind a feed: the transport, trio-websocket on it, and the verdict on how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import trio
+import trio_websocket
+from wsproto.utilities import ProtocolError
+
+from ingest_actors.errors import ExchangeUnreachable, FeedClosed
+from ingest_actors.messages import FrameBatch
+from ingest_actors.websocket.address import WebSocketAddress
+from ingest_actors.websocket.connect import Connector
+from ingest_actors.websocket.framing import Segment
+from ingest_actors.websocket.read_ahead import ReadAhead
+from ingest_actors.websocket.tap import FrameTap
+from ingest_actors.websocket.unreachable import failed_handshake, failed_to_connect, refused_by_status
+from ingest_actors.websocket.watched import READ_BYTES, WatchedStream
+
+Intercept: TypeAlias = Callable[[list[bytes]], list[bytes]]
+
+ABNORMAL: Final = 1006
+GOING_AWAY: Final = 1001
+TOO_BIG: Final = 1009
+GOODBYE_TIMEOUT_S: Final = 0.25
+"""Longest that a cancelled feed takes to send its close frame; it waits for no answer."""
+LINGER_S: Final = 1.0
+"""After a close the server is given so long to end the connection, as it should (RFC 6455, section 7.1.1); ending it
+while bytes are unread would throw away the close frame on its way to the server."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedOptions:
+    """What `open_feed` was asked for; described there."""
+
+    url: str
+    name: str
+    max_message_bytes: int
+    read_ahead_bytes_max: int
+    fast: bool
+    open_timeout_s: float
+    read_timeout_s: float
+    close_timeout_s: float
+    receive_pause_max_s: float
+    intercept: Intercept | None
+    clock_ms: Callable[[], int]
+
+
+class Link:
+    """One connection from its opening to its end.
+
+    Attributes:
+        options: see `FeedOptions`.
+        read_ahead: what was read and not yet received.
+    """
+
+    def __init__(self, options: FeedOptions) -> None:
+        self.options = options
+        self.read_ahead = ReadAhead(options.read_ahead_bytes_max)
+        self._stream: WatchedStream | None = None
+        self._websocket: trio_websocket.WebSocketConnection | None = None
+        self._scope: trio.CancelScope | None = None
+        self._verdict: FeedClosed | None = None
+        self._closing: trio.CancelScope | None = None
+        self._finished = trio.Event()
+
+    # For the owner
+
+    async def send(self, message: str) -> None:
+        """See `WebSocketFeed.send`."""
+        assert self._websocket is not None
+        try:
+            await self._websocket.send_message(message)
+        except trio_websocket.ConnectionClosed as closed:
+            raise self._closed_as(closed.reason) from None
+
+    async def aclose(self, code: int, reason: str) -> None:
+        """See `WebSocketFeed.aclose`."""
+        if self._websocket is not None and self._closing is None and not self._finished.is_set():
+            self._verdict = self._verdict or FeedClosed(code, reason or "closed by this side")
+            await self._say_goodbye(self._websocket, code, reason)
+        await self._finished.wait()
+
+    async def leave(self) -> None:
+        """The owner is done. Bounded in time, and next to nothing when the owner was cancelled."""
+        if self._stream is None or self._finished.is_set():
+            return
+        if trio.current_effective_deadline() > -math.inf:
+            await self.aclose(1000, "")
+        elif self._verdict is None:
+            with trio.move_on_after(GOODBYE_TIMEOUT_S, shield=True):
+                await self._send_close(self._stream, GOING_AWAY, "")
+
+    # Behind the scenes
+
+    async def run(self, connect: Connector, *, task_status: trio.TaskStatus[None]) -> None:
+        """Open the connection, report, and serve it until it has ended.
+
+        Raises:
+            ExchangeUnreachable: it could not be opened.
+        """
+        deadline = trio.current_time() + self.options.open_timeout_s
+        address = self._address()
+        transport = await self._connect(connect, address, deadline)
+        error: Exception | None = None
+        try:
+            self._stream = self._watch(transport)
+            try:
+                async with trio.open_nursery() as nursery:
+                    self._scope = nursery.cancel_scope
+                    if await self._shake_hands(nursery, self._stream, address, deadline):
+                        nursery.start_soon(self._watch_silence, self._stream)
+                        task_status.started()
+                        await self._pump(self._stream)
+                    nursery.cancel_scope.cancel()
+            except* Exception as group:  # noqa: BLE001 whatever trio-websocket's reader died of is judged below
+                error = group.exceptions[0]
+            if self._websocket is None:
+                raise self._not_opened(self._stream, error, deadline)
+        finally:
+            self._end(error)
+            with trio.move_on_after(GOODBYE_TIMEOUT_S, shield=True):  # TLS has a word to say at the end
+                await (self._stream or transport).aclose()
+
+    def _address(self) -> WebSocketAddress:
+        try:
+            return WebSocketAddress.parse(self.options.url)
+        except ValueError as error:
+            hint = "it should look like wss://stream.binance.com:9443/ws"
+            raise ExchangeUnreachable(self.options.url, str(error), hint=hint) from None
+
+    async def _connect(self, connect: Connector, address: WebSocketAddress, deadline: float) -> trio.abc.Stream:
+        try:
+            with trio.fail_at(deadline):
+                return await connect(address.host, address.port, address.tls)
+        except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
+            raise failed_to_connect(self.options.url, error) from error
+
+    def _watch(self, transport: trio.abc.Stream) -> WatchedStream:
+        if not self.options.fast:
+            return WatchedStream(transport)
+        return FrameTap(
+            transport,
+            read_ahead=self.read_ahead,
+            deliver=self._deliver,
+            message_bytes_max=self.options.max_message_bytes,
+            pause_max_s=self.options.receive_pause_max_s,
+        )
+
+    async def _shake_hands(
+        self, nursery: trio.Nursery, stream: WatchedStream, address: WebSocketAddress, deadline: float
+    ) -> bool:
+        """Whether the other side agreed to speak WebSocket. No extension is offered, so none may be used.
+
+        `wrap_client_stream` waits for ever when the answer is anything but an agreement, hence the scope.
+        """
+        with trio.CancelScope(deadline=deadline) as scope:
+            stream.on_failed_handshake = scope.cancel
+            self._websocket = await trio_websocket.wrap_client_stream(
+                nursery,
+                stream,  # type: ignore[arg-type]  # any trio.abc.Stream will do: it asks for the ends of two kinds only
+                address.host_header,
+                address.resource,
+                message_queue_size=0,  # closing discards what is in the queue
+                max_message_size=self.options.max_message_bytes,
+                receive_buffer_size=READ_BYTES,
+            )
+        stream.on_failed_handshake = None
+        return self._websocket is not None
+
+    def _not_opened(self, stream: WatchedStream, error: Exception | None, deadline: float) -> ExchangeUnreachable:
+        url = self.options.url
+        if stream.status and not stream.upgraded:
+            return refused_by_status(url, stream.status, stream.head)
+        if error is not None:
+            return failed_handshake(url, f"its answer to the WebSocket handshake is not valid: {error}")
+        if trio.current_time() >= deadline:
+            timeout_s = self.options.open_timeout_s
+            return failed_handshake(url, f"no answer to the WebSocket handshake within {timeout_s:g} s")
+        return failed_handshake(url, stream.end_reason)
+
+    async def _pump(self, stream: WatchedStream) -> None:
+        """Wait for the end. With the tap, trio-websocket has messages for us only when they were odd."""
+        websocket = self._websocket
+        assert websocket is not None
+        while True:
+            if not self.options.fast:
+                await self.read_ahead.wait_room()
+            try:
+                message = await websocket.get_message()
+            except trio_websocket.ConnectionClosed as closed:
+                await self._closed(stream, closed.reason)
+                return
+            payload = message.encode() if isinstance(message, str) else message
+            if len(payload) > self.options.max_message_bytes:  # trio-websocket counts characters
+                self._verdict = FeedClosed(TOO_BIG, f"a message of {len(payload)} bytes is too big")
+                await self._say_goodbye(websocket, TOO_BIG, self._verdict.reason)
+                return
+            self._deliver(Segment(isinstance(message, bytes), [payload]))
+
+    def _deliver(self, segment: Segment) -> None:
+        binary, messages = segment
+        if self.options.intercept is not None and not binary:
+            messages = self.options.intercept(messages)
+        if messages:
+            self.read_ahead.put(
+                FrameBatch(
+                    messages,
+                    received_at_ms=self.options.clock_ms(),
+                    connection=self.options.name,
+                    binary=binary,
+                )
+            )
+
+    async def _watch_silence(self, stream: WatchedStream) -> None:
+        timeout_s = self.options.read_timeout_s
+        while True:
+            now = trio.current_time()
+            since = now if stream.waiting_since is None else stream.waiting_since
+            if now - since >= timeout_s:
+                self._verdict = self._verdict or FeedClosed(ABNORMAL, f"nothing was received for {timeout_s:g} s")
+                assert self._scope is not None
+                self._scope.cancel()
+                return
+            await trio.sleep_until(since + timeout_s)
+
+    # The end
+
+    async def _say_goodbye(self, websocket: trio_websocket.WebSocketConnection, code: int, reason: str) -> None:
+        assert self._scope is not None
+        if isinstance(self._stream, FrameTap):
+            self._stream.hush()
+        self.read_ahead.lift()
+        try:
+            with trio.move_on_after(self.options.close_timeout_s) as self._closing:
+                await websocket.aclose(code, reason or None)
+        finally:
+            self._scope.cancel()
+
+    async def _closed(self, stream: WatchedStream, reason: trio_websocket.CloseReason | None) -> None:
+        """trio-websocket says that it is over."""
+        if self._closing is not None:
+            await trio.sleep_forever()  # our own doing: whoever closes waits for the answer, and then ends this
+        verdict = self._closed_as(reason)
+        self._verdict = verdict
+        self.read_ahead.end(verdict)
+        stream.discard()
+        if verdict.code == ABNORMAL:
+            return
+        with trio.move_on_after(LINGER_S):
+            await self._send_close(stream, verdict.code, verdict.reason)
+            await stream.gave_out.wait()
+
+    async def _send_close(self, stream: WatchedStream, code: int, reason: str) -> None:
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # it is gone already
+            await stream.send_close(code, reason)
+
+    def _closed_as(self, reason: trio_websocket.CloseReason | None) -> FeedClosed:
+        if self._verdict is not None:
+            return self._verdict
+        assert self._stream is not None
+        if reason is None or reason.code == ABNORMAL:
+            return FeedClosed(ABNORMAL, self._stream.end_reason)
+        text = reason.reason or ""
+        # What trio-websocket refuses on its own account it does not answer; what it was sent, it does.
+        return FeedClosed(int(reason.code), text if self._stream.close_sent else f"refused: {text}")
+
+    def _end(self, error: Exception | None) -> None:
+        if error is not None and not isinstance(error, ProtocolError) and self._verdict is None:
+            self.read_ahead.end(error)  # of `intercept`, or a defect: for the owner to see as it is
+        why = f"gave up on the connection: {error}" if error is not None else "cancelled"
+        self._verdict = self._verdict or FeedClosed(ABNORMAL, why)
+        self.read_ahead.end(self._verdict)
+        if self._closing is not None:
+            self._closing.cancel()
+        self._finished.set()
