@@ -3,20 +3,19 @@
 The way of a parcel: `put` -> waits -> `take` puts it on lease -> `settle` lets go of it. A taker that crashes settles
 nothing more; `rewind` returns what it had on lease, in order, for its next life.
 
-Parcels travel in a trio memory channel. A channel can neither be looked into nor take something back at its front, so
-there stand beside it an inventory of all that is held, and in front of it a slot for what is handed out again.
+It is put together from three parts: `Room` counts what is occupied and keeps the line of the senders, `Outlet` is the
+channel that leads to the taker, and `Leases` is the inventory of all that is held.
 """
 
 from __future__ import annotations
 
-import math
-from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from itertools import islice
 from typing import Generic
 
 import trio
 
+from ingest_actors.supervision.leases import Leases
+from ingest_actors.supervision.outlet import Outlet
 from ingest_actors.supervision.parcels import Entry, P, Parcel
 from ingest_actors.supervision.room import Room
 
@@ -29,9 +28,8 @@ class Mailbox(Generic[P]):
     A parcel occupies its room from `put` until it is settled. One larger than the whole mailbox is admitted when the
     mailbox is empty. Senders are served in the order in which they came.
 
-    Handing a result on is one synchronous step: after `await outbox.wait_for_room(result)` come
-    `outbox.put_nowait(result)` and `inbox.settle(n)`, no await between. So everything is in exactly one place at every
-    instant.
+    Handing a result on is one synchronous step: `outbox.put_nowait(result)` and `inbox.settle(n)`, no await between,
+    after `await outbox.wait_for_room(result)`. So everything is in exactly one place at every instant.
 
     A parcel that was the last one taken in `strikes_max` crashed lives is split, and handed out item by item. An item
     that then ends `strikes_max` lives more is poison: it is not handed out again, nor is anything behind it, until its
@@ -56,16 +54,9 @@ class Mailbox(Generic[P]):
         self.strikes_max = strikes_max
         self.settled = 0
         self._room = Room(events_max, bytes_max)
-        self._send, self._receive = trio.open_memory_channel[Entry[P] | None](math.inf)
-        self._slot: deque[Entry[P]] = deque()
-        self._held: deque[Entry[P]] = deque()  # oldest first: on lease, then the slot, then the channel
-        self._leased = 0  # entries on lease
-        self._pinned = 0  # the first of these, which outlive the taker
-        self._leased_items = 0
-        self._isolated = 0  # entries that are single items of a split parcel
-        self._closed = False
-        self._taking = False
-        self._parked = False
+        self._outlet = Outlet[P]()
+        self._leases = Leases[P]()
+        self._closed = self._taking = False
         self._idle: trio.Event | None = None
 
     def __repr__(self) -> str:
@@ -84,7 +75,7 @@ class Mailbox(Generic[P]):
     @property
     def waiting(self) -> int:
         """Items that are not taken."""
-        return self._room.items - self._leased_items
+        return self._room.items - self._leases.items
 
     @property
     def closed(self) -> bool:
@@ -94,13 +85,11 @@ class Mailbox(Generic[P]):
     @property
     def isolating(self) -> bool:
         """Whether items of a split parcel are still here. They come singly: better to settle each without delay."""
-        return self._isolated > 0
+        return self._leases.isolated > 0
 
     def held(self) -> Iterator[P]:
         """Everything that occupies room, oldest first; of a parcel settled in part, the rest."""
-        return (entry.parcel for entry in self._held)
-
-    # -- senders
+        return (entry.parcel for entry in self._leases.entries)
 
     async def wait_for_room(self, parcel: P) -> None:
         """Return when `put_nowait(parcel)` will succeed, if this task calls it before any other await.
@@ -121,8 +110,8 @@ class Mailbox(Generic[P]):
         if not entry.items:
             raise ValueError(f"an empty parcel was put into mailbox {self.name}")
         self._room.occupy(entry.items, entry.size_bytes)
-        self._held.append(entry)
-        self._send.send_nowait(entry)
+        self._leases.entries.append(entry)
+        self._outlet.add(entry)
 
     async def put(self, parcel: P) -> None:
         """Wait for room and put a parcel in. Cancelled: the parcel was not taken. Errors: as `put_nowait`."""
@@ -133,9 +122,7 @@ class Mailbox(Generic[P]):
         """Take no more parcels; what is here can still be taken, and taken again. Idempotent."""
         self._closed = True
         self._room.close()
-        self._ring()
-
-    # -- the taker
+        self._outlet.ring()
 
     async def take(self) -> P:
         """The next parcel, on lease. Cancelled: nothing was taken.
@@ -149,16 +136,15 @@ class Mailbox(Generic[P]):
         try:
             await trio.lowlevel.checkpoint()
             while (entry := self._next()) is None:
-                self._parked = True
-                arrival = await self._receive.receive()
-                if arrival is not None:
-                    self._slot.append(arrival)
+                await self._outlet.wait()
         finally:
-            self._taking = self._parked = False
+            self._taking = False
         return self._lend(entry)
 
     def take_nowait(self) -> P:
-        """The next parcel, on lease. Errors: `trio.WouldBlock`; `trio.EndOfChannel` as `take`."""
+        """The next parcel, on lease. Errors: `trio.WouldBlock` when there is none; otherwise as `take`."""
+        if self._taking:
+            raise trio.BusyResourceError("a mailbox has one taker")
         entry = self._next()
         if entry is None:
             raise trio.WouldBlock
@@ -180,42 +166,36 @@ class Mailbox(Generic[P]):
 
         Errors: `ValueError` when fewer are there.
         """
-        poison = 1 if self.poisoned() is not None else 0
-        if not 0 <= count <= self._leased_items + poison:
-            raise ValueError(f"{count} items settled in mailbox {self.name}, {self._leased_items + poison} on lease")
-        left = count
-        freed_bytes = 0
-        while left:
-            entry = self._held[0]
-            if entry.items > left:
-                freed_bytes += entry.drop_front(left)
-                self._leased_items -= left
-                break
-            left -= entry.items
-            freed_bytes += entry.size_bytes
-            self._forget_oldest(entry)
+        settleable = self._leases.items + (self.poisoned() is not None)
+        withheld = self._outlet.returned() is not None
+        if not 0 <= count <= settleable:
+            raise ValueError(f"{count} items settled in mailbox {self.name}, of {settleable} that may be")
+        if count > self._leases.items:
+            self._outlet.remove_first()
+        freed_bytes = self._leases.settle(count)
         self.settled += count
         self._room.release(count, freed_bytes)
-        self._ring()
+        self._note_idle()
+        if withheld:
+            self._outlet.ring()
 
     async def wait_idle(self) -> None:
         """Wait until nothing waits to be taken."""
         await trio.lowlevel.checkpoint()
-        while self._leased < len(self._held):
+        while not self._leases.all_lent:
             if self._idle is None:
                 self._idle = trio.Event()
             await self._idle.wait()
 
-    # -- what outlives the taker
-
     def pin(self) -> None:
         """All that is on lease now belongs to somebody who outlives the taker: `rewind` leaves it on lease."""
-        self._pinned = self._leased
-        self._ring()
+        self._leases.pin()
+        if self._outlet.returned() is not None:
+            self._outlet.ring()
 
     def unpin(self) -> None:
         """Nothing belongs to somebody else any more."""
-        self._pinned = 0
+        self._leases.unpin()
 
     def rewind(self, crashed: bool = True) -> bool:  # noqa: FBT001, FBT002 - the agreed seam
         """The taker's life is over: its leases return to the head, in order, pinned ones aside.
@@ -224,24 +204,26 @@ class Mailbox(Generic[P]):
             crashed: whether that was the fault of what it had; the parcel taken last gets a strike.
 
         Returns:
-            Whether the strike fell on an item in isolation. Such crashes are the search for the culprit, and limited in
-            number by the mailbox itself.
+            Whether the strike fell on an item in isolation. The mailbox itself limits how often that can happen.
         """
-        returned = list(islice(self._held, self._pinned, self._leased))
+        returned = self._leases.rewind()
         if not returned:
             return False
-        struck_isolated = crashed and returned[-1].isolated
-        self._leased_items -= sum([entry.items for entry in returned])
+        last = returned[-1]
+        struck_isolated = crashed and last.isolated
         if crashed:
-            returned[-1:] = self._strike(returned[-1])
-        self._leased = self._pinned
-        self._slot.extendleft(reversed(returned))
-        self._ring()
+            returned[-1:] = instead = last.strike(self.strikes_max)
+            if instead[0] is not last:
+                freed_bytes = self._leases.replace(self._leases.count + len(returned) - len(instead), instead)
+                self._room.release(0, freed_bytes)
+        self._outlet.put_back(returned)
+        self._outlet.ring()
         return struck_isolated
 
     def poisoned(self) -> P | None:
         """The poison item that stands at the head, if one does. It stays there until `settle` or `readmit`."""
-        return self._slot[0].parcel if self._slot and self._slot[0].poison else None
+        entry = self._outlet.returned()
+        return entry.parcel if entry is not None and entry.poison else None
 
     def readmit(self, substitute: P) -> None:
         """Put one harmless item in the place of the poison one, to be handed out in its stead.
@@ -251,69 +233,27 @@ class Mailbox(Generic[P]):
         if self.poisoned() is None or len(substitute) != 1:
             raise ValueError(f"nothing in mailbox {self.name} can be replaced by {substitute!r}")
         replacement = Entry(substitute, isolated=True)
-        old = self._slot[0]
-        self._slot[0] = self._held[self._leased] = replacement
-        self._room.release(0, old.size_bytes - replacement.size_bytes)
-        self._ring()
-
-    # -- inside
+        self._outlet.remove_first()
+        self._outlet.put_back([replacement])
+        self._room.release(0, self._leases.replace(self._leases.count, [replacement]))
+        self._outlet.ring()
 
     def _next(self) -> Entry[P] | None:
-        """The entry to hand out, moved into the slot; None while there is none or it must not go out yet."""
-        if self._leased == len(self._held):
+        """The entry to hand out; None while there is none or it must not go out yet."""
+        if self._leases.all_lent:
             if self._closed:
                 raise trio.EndOfChannel
             return None
-        while not self._slot:
-            try:
-                arrival = self._receive.receive_nowait()
-            except trio.WouldBlock:  # on its way to a taker that has not run yet
-                return None
-            if arrival is not None:
-                self._slot.append(arrival)
-        head = self._slot[0]
-        if head.poison:
-            return None
-        if self._leased > self._pinned and (head.suspect or self._held[self._leased - 1].suspect):
-            return None
-        return head
+        entry = self._outlet.first()
+        return entry if entry is not None and self._leases.may_lend(entry) else None
 
     def _lend(self, entry: Entry[P]) -> P:
-        self._slot.popleft()
-        self._leased += 1
-        self._leased_items += entry.items
+        self._outlet.remove_first()
+        self._leases.lend(entry)
         self._note_idle()
         return entry.parcel
 
-    def _strike(self, entry: Entry[P]) -> list[Entry[P]]:
-        instead = entry.strike(self.strikes_max)
-        if instead[0] is not entry:
-            self._isolated += len(instead)
-            self._held = deque(
-                [*islice(self._held, self._leased - 1), *instead, *islice(self._held, self._leased, None)]
-            )
-            self._room.release(0, entry.size_bytes - sum([single.size_bytes for single in instead]))
-        return instead
-
-    def _forget_oldest(self, entry: Entry[P]) -> None:
-        self._held.popleft()
-        self._isolated -= entry.isolated
-        if not self._leased:
-            self._slot.popleft()
-            self._note_idle()
-            return
-        self._leased_items -= entry.items
-        self._leased -= 1
-        if self._pinned:
-            self._pinned -= 1
-
     def _note_idle(self) -> None:
-        if self._idle is not None and self._leased == len(self._held):
+        if self._idle is not None and self._leases.all_lent:
             self._idle.set()
             self._idle = None
-
-    def _ring(self) -> None:
-        """Have a waiting taker look again."""
-        if self._parked and (self._closed or self._slot):
-            self._parked = False
-            self._send.send_nowait(None)
