@@ -193,7 +193,7 @@ class DevBroker:
                 note.write_text(json.dumps({**shape, "cluster_id": uuid4().hex[:22]}), encoding="utf-8")
             found = json.loads(note.read_text(encoding="utf-8"))
             cluster_id = str(found.pop("cluster_id"))
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise DevBrokerFailed("use the data directory", f"{self.data_dir}: {error!r}") from error
         if found != shape:
             raise DevBrokerFailed(

@@ -37,9 +37,7 @@ _FOR_DEVELOPMENT = {
     "group.consumer.min.session.timeout.ms": "3000",
     "group.consumer.heartbeat.interval.ms": "500",
     "group.consumer.min.heartbeat.interval.ms": "500",
-}
-
-_FAILOVER_IN_SECONDS = {
+    # A node that was killed is let in again only when its old session has run out, usually 9 s; likewise failover.
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
     "replica.lag.time.max.ms": "3000",
@@ -100,7 +98,6 @@ def server_properties(
         "share.coordinator.state.topic.replication.factor": replicas,
         "share.coordinator.state.topic.min.isr": in_sync,
         **_FOR_DEVELOPMENT,
-        **(_FAILOVER_IN_SECONDS if len(cluster) > 1 else {}),
         **(security or {}),
     }
     return "".join(f"{key}={_escape(value)}\n" for key, value in settings.items())
