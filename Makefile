@@ -1,0 +1,72 @@
+# Every target does its own set-up, from a fresh clone: a virtual environment in .venv, the dependencies, the broker.
+# Nothing is needed but Python >= 3.11 with venv, and a package index. `make help` lists the targets.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+COVERAGE_MIN := 90
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench dist clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: $(VENV)/.installed  ## watch events flow from a simulated exchange into an embedded Kafka; Ctrl-C ends it
+	@exec $(BIN)/python -m ingest_actors demo $(DEMO_ARGS)
+
+test: lint  ## all checks and all tests, with branch coverage
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-test  ## style, types and the directions of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-test  ## put the code into its style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-bench  ## how fast it is, beside what one would write by hand
+	$(BIN)/python bench/receive.py
+	$(BIN)/python bench/pipeline.py
+
+dist: $(VENV)/.installed-test  ## a wheel and a source archive, in dist/
+	$(PIP) build
+	$(BIN)/python -m build
+
+clean:  ## remove what these targets have made, but for the broker's jars in the user's cache
+	rm -rf $(VENV) dist build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# The stamps say what is installed, so that the second run is quick; a changed pyproject.toml installs again.
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml
+	@echo "installing ingest-actors into $(VENV)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(BIN)/python pyproject.toml
+	@echo "installing ingest-actors and what its tests need into $(VENV)"
+	@$(PIP) --editable '.[test]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-bench: $(BIN)/python pyproject.toml
+	@echo "installing ingest-actors and what its benches need into $(VENV)"
+	@$(PIP) --editable '.[bench,dev-broker]'
+	@touch $@ $(VENV)/.installed
+
+# PYTHON names the interpreter; otherwise the first of these that is new enough. (A shim that only says that its
+# version is not installed is passed over.)
+$(BIN)/python:
+	@for python in $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python); do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        if $$python -m venv $(VENV); then exit 0; fi; \
+	        rm -rf $(VENV); \
+	        echo "$$python cannot make virtual environments (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; \
+	    fi; \
+	done; \
+	echo "Python 3.11 or newer is needed and none was found; name one: make PYTHON=/path/to/python3 ..." >&2; exit 1
