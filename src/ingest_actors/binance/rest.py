@@ -1,0 +1,160 @@
+"""The exchange's REST interface, as far as it is needed, over httpx on trio."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar
+
+import httpx
+import msgspec
+import trio
+
+from ingest_actors.binance.endpoint import REST_PATH, Endpoints
+from ingest_actors.binance.rest_errors import RequestRefused, answered_badly, failed_to_ask, refused
+from ingest_actors.errors import ExchangeUnreachable
+
+TIMEOUT_S: Final = 15.0
+"""The exchange gives up on a request of its own after 10 s (``rest-api.md``, general)."""
+
+ANSWER_MAX_BYTES: Final = 64 * 1024**2
+"""More than the whole exchangeInfo, which is the largest answer: some 20 MB."""
+
+SYMBOLS_ASKED_MAX: Final = 100
+"""Above this many, all symbols are asked for: it costs the same, and a URL has a length that servers take."""
+
+WEIGHTS: Final = {"time": 1, "exchangeInfo": 20}
+"""Request weights, by the exchange's documentation of July 2026."""
+
+_SERVER_ERROR: Final = 500
+_OK: Final = 200
+_USED_WEIGHT: Final = "x-mbx-used-weight-1m"
+_NO_SUCH_SYMBOL: Final = frozenset({-1121, -1100, -1101, -1105, -1130})
+"""Error codes of a question about symbols that are not there, or not even possible."""
+
+T = TypeVar("T")
+
+
+class _Symbol(msgspec.Struct, gc=False):
+    symbol: str
+    status: str = ""
+
+
+class _ExchangeInfo(msgspec.Struct, gc=False):
+    """What is read of exchangeInfo; all else, most of its megabytes, is skipped without being decoded."""
+
+    symbols: list[_Symbol]
+
+
+class _Time(msgspec.Struct, gc=False):
+    serverTime: int  # noqa: N815 - the exchange's name
+
+
+class RestClient:
+    """Asks the exchange. Use as an async context manager, which closes the connections.
+
+    Args:
+        bases: addresses such as ``https://api.binance.com``; when one cannot be reached, the next one is asked.
+        spend: waits until a request of so much weight may be made; the one budget that all requests share.
+        transport: instead of the network, for tests.
+        timeout_s: for each request as a whole.
+
+    Attributes:
+        used_weight: what the exchange says that this address has used of the current minute; None before any answer.
+
+    The system's proxy variables and ``SSL_CERT_FILE`` are honoured. Every method raises `ExchangeUnreachable` when no
+    address answers, or the exchange refuses this address, and `RequestRefused` when it refuses the question. A
+    cancelled request is dropped; what it weighs stays spent.
+    """
+
+    def __init__(
+        self,
+        bases: Sequence[str],
+        *,
+        spend: Callable[[int], Awaitable[None]] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        self._endpoints = Endpoints(bases)
+        self._spend = spend
+        self._timeout_s = timeout_s
+        self._http = httpx.AsyncClient(
+            transport=transport,
+            timeout=timeout_s,
+            verify=ssl.create_default_context(),
+            headers={"accept": "application/json"},
+        )
+        self.used_weight: int | None = None
+
+    async def __aenter__(self) -> RestClient:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        with trio.CancelScope(shield=True), trio.move_on_after(1):
+            await self._http.aclose()
+
+    async def server_time(self) -> int:
+        """The exchange's clock, ms since the epoch."""
+        return (await self._ask("time", {}, _Time)).serverTime
+
+    async def exchange_info(self, symbols: Sequence[str] | None = None) -> dict[str, str]:
+        """The status of symbols, by their name.
+
+        Args:
+            symbols: upper case; None = all that are listed. Those that the exchange does not list are left out of the
+                answer; when there are any, all that are listed are in it, so that the nearest can be told.
+        """
+        if symbols is not None and 0 < len(symbols) <= SYMBOLS_ASKED_MAX:
+            names = msgspec.json.encode(list(dict.fromkeys(symbols))).decode()
+            try:
+                return _statuses(await self._ask("exchangeInfo", {"symbols": names}, _ExchangeInfo))
+            except RequestRefused as error:
+                if error.code not in _NO_SUCH_SYMBOL:
+                    raise
+        return _statuses(await self._ask("exchangeInfo", {}, _ExchangeInfo))
+
+    async def _ask(self, path: str, params: dict[str, Any], answer: type[T]) -> T:
+        """Ask one address after the other until one answers."""
+        unreachable: ExchangeUnreachable | None = None
+        for _ in range(len(self._endpoints)):
+            base = self._endpoints.current
+            if self._spend is not None:
+                await self._spend(WEIGHTS[path])
+            try:
+                return await self._ask_at(base + REST_PATH + path, params, answer)
+            except ExchangeUnreachable as error:
+                if error.status is not None and error.status < _SERVER_ERROR:
+                    raise  # a refusal: other doors of the same house are no answer to it
+                self._endpoints.failed(base)
+                unreachable = error
+        assert unreachable is not None
+        raise unreachable
+
+    async def _ask_at(self, url: str, params: dict[str, Any], answer: type[T]) -> T:
+        try:
+            with trio.fail_after(self._timeout_s):
+                status, headers, body = await self._get(url, params)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, trio.TooSlowError) as error:
+            raise failed_to_ask(url, error) from error
+        used = headers.get(_USED_WEIGHT, "")
+        if used.isdecimal():
+            self.used_weight = int(used)
+        if status != _OK:
+            raise refused(url, status, headers, body)
+        try:
+            return msgspec.json.decode(body, type=answer)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise answered_badly(url, f"the answer cannot be read: {error}") from error
+
+    async def _get(self, url: str, params: dict[str, Any]) -> tuple[int, httpx.Headers, bytes]:
+        async with self._http.stream("GET", url, params=params) as response:
+            body = bytearray()
+            async for part in response.aiter_bytes():
+                body += part
+                if len(body) > ANSWER_MAX_BYTES:
+                    raise answered_badly(url, f"the answer has more than {ANSWER_MAX_BYTES} bytes")
+            return response.status_code, response.headers, bytes(body)
+
+
+def _statuses(info: _ExchangeInfo) -> dict[str, str]:
+    return {symbol.symbol: symbol.status for symbol in info.symbols}
