@@ -35,7 +35,7 @@ class AttemptBudget:
         self._made: deque[float] = deque(maxlen=attempts_max)
         self._turn = trio.StrictFIFOLock()
 
-    async def wait(self) -> None:
+    async def spend(self) -> None:
         """Wait until one more attempt may be made, and count it. Cancelled: it is not counted."""
         async with self._turn:
             await trio.sleep_until(self.next_at())

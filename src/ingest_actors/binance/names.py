@@ -19,6 +19,12 @@ _RETIRED = {
     "!bookTicker": "the exchange retired it in December 2022; use bookTicker with the symbols wanted",
     "!bookTicker@arr": "the exchange retired it in December 2022; use bookTicker with the symbols wanted",
 }
+_SETTING = "BINANCE_STREAM_TYPES"
+_ACCEPTED = (
+    "accepted: aggTrade, trade, blockTrade, depth, depth@100ms, depth5, depth10, depth20 (also @100ms), bookTicker,"
+    " kline_1m and other intervals (also @+08:00), miniTicker, ticker, ticker_1h, ticker_4h, ticker_1d, avgPrice,"
+    " referencePrice, !miniTicker@arr, !ticker_1h@arr, !ticker_4h@arr, !ticker_1d@arr"
+)
 _SYMBOL = re.compile(r"[\w\-.]{1,50}")
 """The exchange's own rule but for lower case, which we turn into upper; Unicode since December 2025."""
 
@@ -33,13 +39,14 @@ def stream_type_problems(types: Sequence[str]) -> list[str]:
         types: as in ``BINANCE_STREAM_TYPES``.
     """
     if not types:
-        return ["no stream types: name at least one, such as trade"]
-    problems = [_unknown(name) for name in dict.fromkeys(types) if name not in STREAM_TYPES + ARRAY_STREAMS]
+        return [f"{_SETTING}=: nothing to subscribe; {_ACCEPTED}"]
+    names = list(dict.fromkeys(types))
+    problems = [f"{_SETTING}={name}: {_unknown(name)}" for name in names if name not in STREAM_TYPES + ARRAY_STREAMS]
     alike: dict[str, str] = {}
-    for name in dict.fromkeys(types):
+    for name in names:
         other = alike.setdefault(_record_form(name), name)
         if other != name:
-            problems.append(f"{other} and {name} cannot be told apart in Kafka: choose one of them")
+            problems.append(f"{_SETTING}={other},{name}: the two cannot be told apart in Kafka; choose one of them")
     return problems
 
 
@@ -52,20 +59,15 @@ def _record_form(name: str) -> str:
 
 def _unknown(name: str) -> str:
     if name in _RETIRED:
-        return f"{name}: {_RETIRED[name]}"
+        return _RETIRED[name]
     with_symbol = _SYMBOL_AND_TYPE.fullmatch(name)
     if with_symbol and with_symbol["type"] in STREAM_TYPES:
-        return f"{name}: leave the symbol out, it comes from BINANCE_SYMBOLS: {with_symbol['type']}"
+        return f"leave the symbol out, it comes from BINANCE_SYMBOLS: {with_symbol['type']}"
     speed = _SPEED.fullmatch(name)
     if speed and speed["depth"] in STREAM_TYPES:
-        return f"{name}: spot has no such speed; did you mean {speed['depth']}@100ms?"
-    return f"{name}: the exchange has no such stream{suggestion(name, STREAM_TYPES + ARRAY_STREAMS)}"
-
-
-def suggestion(name: str, names: Iterable[str]) -> str:
-    """`` ; did you mean X?``, or nothing when no name is near enough."""
-    nearest = nearest_name(name, names)
-    return f"; did you mean {nearest}?" if nearest else ""
+        return f"the exchange has no such speed; accepted: {speed['depth']}, {speed['depth']}@100ms"
+    nearest = nearest_name(name, STREAM_TYPES + ARRAY_STREAMS)
+    return f"the exchange has no such stream; {f'did you mean {nearest}?' if nearest else _ACCEPTED}"
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ _HINTS: Final = {
     404: "there is no such path; BINANCE_REST_URL is the base alone, without /api/v3",
     407: "the proxy wants a user name and password; check HTTPS_PROXY",
     418: "this address is banned for a time, for asking on after 429; ask nothing until the ban is over",
-    429: "this address has used up its request weight of this minute; lower REST_WEIGHT_PER_MINUTE when others share it",
+    429: "this address has used up its weight of this minute; lower REST_WEIGHT_PER_MINUTE when others share it",
     451: _REFUSED_ADDRESS,
 }
 _TROUBLE_HINT: Final = "the exchange has trouble of its own; it is worth trying again later"
