@@ -1,0 +1,139 @@
+"""One conversation with the brokers before anything is written: are they there, do they let us in, what have they got.
+
+Everything here blocks, within bounds; from trio it is called in a thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, Self, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import (
+    AclOperation,
+    AdminClient,
+    ClusterMetadata,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourceType,
+)
+
+from ingest_actors.errors import SinkUnreachable
+from ingest_actors.kafka.diagnosis import diagnose, refused
+from ingest_actors.kafka.handle import LIBRDKAFKA_LOGGER
+
+_ASK_S = 0.25
+_SETTLE_S = 1.5
+"""Errors that may pass (a broker that is just starting, one address of several) count when they last so long."""
+
+V = TypeVar("V")
+
+
+class Cluster:
+    """An administrative client with a bound on everything, and its errors in words.
+
+    Args:
+        options: see `config.client_options`.
+        timeout_s: bound on `connect`, and on each question afterwards.
+
+    Raises:
+        SinkUnreachable: the options cannot be used, e.g. the file of the authority is missing.
+    """
+
+    def __init__(self, options: Mapping[str, Any], *, timeout_s: float) -> None:
+        self.target = str(options["bootstrap.servers"])
+        self._timeout_s = timeout_s
+        self._errors: list[KafkaError] = []
+        try:
+            complete: dict[str, Any] = {**options, "error_cb": self._errors.append, "logger": LIBRDKAFKA_LOGGER}
+            self._admin = AdminClient(complete)
+        except KafkaException as error:
+            raise refused(self.target, error.args[0]) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._admin.poll(0)
+        del self._admin
+
+    def connect(self) -> ClusterMetadata:
+        """Wait for an answer.
+
+        Returns:
+            Which brokers and topics there are, as far as we may know.
+
+        Raises:
+            SinkUnreachable: none came, and why.
+        """
+        began = time.monotonic()
+        while True:
+            try:
+                return self._admin.list_topics(timeout=_ASK_S)
+            except KafkaException as error:
+                last: KafkaError = error.args[0]
+            self._admin.poll(0)
+            waited_s = time.monotonic() - began
+            verdict = diagnose(self.target, self._errors, settled=waited_s > _SETTLE_S)
+            if verdict is not None:
+                raise verdict
+            if waited_s > self._timeout_s - _ASK_S:
+                raise SinkUnreachable(
+                    self.target,
+                    f"no answer within {self._timeout_s:g} s ({last.str()})",
+                    hint="check KAFKA_BOOTSTRAP_SERVERS, the network between, and that the brokers run",
+                )
+
+    def configs(self, topics: Iterable[str]) -> dict[str, dict[str, ConfigEntry]]:
+        """The configuration of topics; one that may not be read is left out."""
+        asked = self._admin.describe_configs(
+            [ConfigResource(ResourceType.TOPIC, topic) for topic in topics], request_timeout=self._timeout_s
+        )
+        return {resource.name: found for resource, future in asked.items() if (found := _forgiven(future)) is not None}
+
+    def operations(self, topics: Sequence[str]) -> dict[str, set[AclOperation]]:
+        """What we may do with topics; one for which the broker does not say is left out."""
+        asked = self._admin.describe_topics(
+            TopicCollection(list(topics)), include_authorized_operations=True, request_timeout=self._timeout_s
+        )
+        found = {topic: _forgiven(future) for topic, future in asked.items()}
+        return {
+            topic: set(description.authorized_operations)
+            for topic, description in found.items()
+            if description is not None and description.authorized_operations
+        }
+
+    def create_topics(self, topics: Sequence[NewTopic]) -> None:
+        """Create topics; one that somebody else has just created counts as created. Raises SinkUnreachable."""
+        self._all(self._admin.create_topics(list(topics), **self._bounds()), KafkaError.TOPIC_ALREADY_EXISTS)
+
+    def create_partitions(self, topics: Sequence[NewPartitions]) -> None:
+        """Add partitions. Raises SinkUnreachable."""
+        self._all(self._admin.create_partitions(list(topics), **self._bounds()))
+
+    def alter_configs(self, resources: Sequence[ConfigResource]) -> None:
+        """Change single entries of topics' configuration. Raises SinkUnreachable."""
+        asked = self._admin.incremental_alter_configs(list(resources), request_timeout=self._timeout_s)
+        self._all({resource.name: future for resource, future in asked.items()})
+
+    def _bounds(self) -> dict[str, float]:
+        return {"operation_timeout": self._timeout_s, "request_timeout": self._timeout_s}
+
+    def _all(self, asked: Mapping[str, Future[Any]], *forgiven: int) -> None:
+        for topic, future in asked.items():
+            try:
+                future.result()
+            except KafkaException as error:
+                if error.args[0].code() not in forgiven:
+                    raise refused(self.target, error.args[0], topic=topic) from error
+
+
+def _forgiven(future: Future[V]) -> V | None:
+    try:
+        return future.result()
+    except KafkaException:
+        return None

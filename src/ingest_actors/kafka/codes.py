@@ -1,0 +1,20 @@
+"""librdkafka's own error codes under names without the underscore that it puts before them.
+
+Source: ``rd_kafka_resp_err_t`` in librdkafka's ``rdkafka.h``; negative values never come from a broker.
+"""
+# ruff: noqa: SLF001 - the underscore belongs to librdkafka's public names
+
+from __future__ import annotations
+
+from confluent_kafka import KafkaError
+
+ALL_BROKERS_DOWN: int = KafkaError._ALL_BROKERS_DOWN
+AUTHENTICATION: int = KafkaError._AUTHENTICATION
+FATAL: int = KafkaError._FATAL
+GAPLESS_GUARANTEE: int = KafkaError._GAPLESS_GUARANTEE
+INVALID_ARG: int = KafkaError._INVALID_ARG
+PURGE_INFLIGHT: int = KafkaError._PURGE_INFLIGHT
+PURGE_QUEUE: int = KafkaError._PURGE_QUEUE
+RESOLVE: int = KafkaError._RESOLVE
+SSL: int = KafkaError._SSL
+TRANSPORT: int = KafkaError._TRANSPORT

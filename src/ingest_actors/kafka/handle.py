@@ -1,0 +1,84 @@
+"""One librdkafka producer: made, polled on trio's thread, let go of."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import trio
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from ingest_actors.kafka import codes
+
+LIBRDKAFKA_LOGGER = logging.getLogger("ingest_actors.librdkafka")
+"""Where librdkafka's own lines go; they hold no secrets."""
+
+# Notes on the configuration: ours is as it is on purpose, and the users' is checked before.
+LIBRDKAFKA_LOGGER.addFilter(lambda line: "CONFWARN" not in line.getMessage())
+
+ErrorCallback = Callable[[KafkaError], None]
+
+
+class ProducerHandle:
+    """A producer and the fatal error that ended it, if any.
+
+    Args:
+        options: for librdkafka; the producer connects at once, in threads of its own.
+        on_error: called from `poll` with what is wrong between the producer and its brokers; never fatal errors.
+
+    Attributes:
+        produce: the producer's own method, unwrapped, since it is called for each record.
+        fatal: what ended it; None while it lives. Records may be given back even so: poll on.
+
+    Raises:
+        KafkaException: an option is not accepted.
+    """
+
+    def __init__(self, options: dict[str, Any], on_error: ErrorCallback) -> None:
+        self.fatal: KafkaError | None = None
+        self._on_error = on_error
+        self._producer: Producer | None = Producer({**options, "error_cb": self._error, "logger": LIBRDKAFKA_LOGGER})
+        self.produce = self._producer.produce
+        self._poll = self._producer.poll
+
+    def poll(self) -> None:
+        """Run the callbacks that are due. Fatal errors come out of here as `fatal`."""
+        try:
+            self._poll(0)
+        except KafkaException as error:
+            self.fail(error.args[0])
+
+    def fail(self, error: KafkaError) -> None:
+        """Take note of a fatal error; the first one tells the cause, the others only repeat that there was one."""
+        if self.fatal is None or self.fatal.code() == codes.FATAL:
+            self.fatal = error
+
+    def purge(self, *, in_flight: bool) -> None:
+        """Have records given back: those that wait, and perhaps those sent and not answered."""
+        if self._producer is not None:
+            self._producer.purge(in_queue=True, in_flight=in_flight, blocking=False)
+
+    def list_topics(self, timeout_s: float) -> None:
+        """Ask a broker for anything; blocks. Raises KafkaException when none answers."""
+        if self._producer is not None:
+            self._producer.list_topics(timeout=timeout_s)
+
+    async def aclose(self) -> None:
+        """Let go of it, and of all that it still holds; bounded by the time that its threads take to end."""
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        del self.produce, self._poll
+        producer.purge(in_queue=True, in_flight=True, blocking=False)
+        holder = [producer]
+        del producer
+        with trio.CancelScope(shield=True):
+            # The destructor waits for librdkafka's threads, so the last reference is dropped in a thread of ours.
+            await trio.to_thread.run_sync(holder.clear)
+
+    def _error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self.fail(error)
+        else:
+            self._on_error(error)

@@ -1,0 +1,274 @@
+"""The sink that writes to Kafka by librdkafka, one record a topic of each event's route."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+from confluent_kafka import KafkaException
+
+from ingest_actors.errors import SinkBroken
+from ingest_actors.kafka.accepted import Accepted, RecordId
+from ingest_actors.kafka.handle import ProducerHandle
+from ingest_actors.kafka.health import CONFIRM_S, Health
+from ingest_actors.kafka.limits import Limits
+from ingest_actors.kafka.recovery import RECORD_FAULTS, Recovery
+from ingest_actors.messages import EventBatch
+from ingest_actors.protocols import Acknowledgement, Refusal, SinkStatus
+
+EVENTS_BETWEEN_YIELDS = 1_000
+"""Handing over keeps the loop for about 2.5 ms at most, however large the batch."""
+
+POLL_S_MIN, POLL_S_MAX = 0.001, 0.05
+"""While records wait: polled soon after something came, and less and less often when nothing does."""
+
+RECOVERY_POLL_S = 0.005
+IDLE_POLL_S = 1.0
+PROBE_TIMEOUT_S = 2.0
+
+CAREFUL_OPTIONS: dict[str, Any] = {"max.in.flight.requests.per.connection": 1, "linger.ms": 20}
+"""For recovery: one request at a time, and time for a group of records to become one request."""
+
+
+class LibrdkafkaSink:
+    """Fits `ingest_actors.protocols.Sink`; made by `open_sink`.
+
+    The producer's callbacks run inside `accept` and `acknowledged`, on trio's thread, so somebody must always be
+    waiting in one of the two. A broker that cannot be reached is no error of the sink: it waits, and `status` says so.
+
+    A batch that was interrupted in `accept` keeps its place; offered again (the same object), it goes on at the record
+    where it was. After `reset`, records that are known to be written are not written again when their batch is offered
+    again.
+
+    Args:
+        make_options: makes librdkafka's options afresh, e.g. with a password that was changed meanwhile; given what
+            the topics take.
+        limits: what the topics take, as read at start.
+        read_limits: asks again.
+        health: judges whether the brokers can be reached.
+        bootstrap_servers: where the brokers are, for whoever wants to look in.
+        on_close: called at the end of `aclose`.
+    """
+
+    def __init__(
+        self,
+        make_options: Callable[[Limits], dict[str, Any]],
+        limits: Limits,
+        *,
+        read_limits: Callable[[], Awaitable[Limits]],
+        health: Health | None = None,
+        bootstrap_servers: str = "",
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        self._on_close = on_close
+        self._make_options = make_options
+        self._limits = limits
+        self._read_limits_again = read_limits
+        self._health = health or Health()
+        self._handle = self._make_handle(False)  # noqa: FBT003 - also used as a Callable
+        self._serial = 0
+        self._interrupted: dict[int, Accepted] = {}
+        self._order: deque[Accepted] = deque()
+        self._failing: list[Accepted] = []
+        self._known: dict[int, tuple[Accepted, list[RecordId]]] = {}
+        self._recovery: Recovery | None = None
+        self._recovering = trio.Lock()
+        self._broken: SinkBroken | None = None
+        self._work = trio.Event()
+        self._records: Counter[str] = Counter()
+        self._errors = 0
+        self._seen: tuple[int, int] | None = None
+
+    async def accept(self, batch: EventBatch) -> None:
+        """Hand over a batch; waits while librdkafka's queue is full.
+
+        Cancelled: what was handed over stays so; offer the same object again.
+
+        Raises:
+            SinkBroken: see `reset`.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._raise_if_broken()
+        accepted = self._interrupted.get(id(batch)) or self._begin(batch)
+        while True:
+            try:
+                if not self._in_trouble:
+                    accepted.hand_over(self._handle.produce, EVENTS_BETWEEN_YIELDS)
+            except BufferError:
+                self._poll()
+                await self._pause()
+                continue
+            except KafkaException as error:
+                self._not_accepted(accepted, error)
+            self._poll()
+            if self._in_trouble:
+                await self._recover()
+            elif accepted.complete:
+                break
+            else:
+                await trio.lowlevel.checkpoint()
+        del self._interrupted[id(batch)]
+        self._order.append(accepted)
+        self._work.set()
+
+    async def acknowledged(self) -> Acknowledgement:
+        """Wait until the oldest accepted batch is settled.
+
+        Raises:
+            SinkBroken: see `reset`.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        order = self._order
+        while not (order and order[0].settled):
+            self._raise_if_broken()
+            self._poll()
+            if self._in_trouble:
+                await self._recover()
+            elif not (order and order[0].settled):
+                await self._pause()
+        accepted = order.popleft()
+        self._records.update(accepted.records_by_topic())
+        return accepted.acknowledgement()
+
+    async def reset(self) -> None:
+        """Make a fresh producer; every unacknowledged batch is to be offered again, in order.
+
+        What is known to be written is remembered: of a batch that is offered again only the rest is sent. Nothing is
+        known of records whose outcome was never told; those may come twice.
+        """
+        batches = self._batches()
+        if self._recovery is not None:
+            await self._recovery.aclose()
+        await self._handle.aclose()
+        self._known = {
+            id(batch.batch): (batch, sorted({*batch.owed, *batch.remaining()})) for batch in batches if not batch.left
+        }
+        self._interrupted = {}
+        self._order = deque()
+        self._failing = []
+        self._recovery = None
+        self._broken = None
+        self._seen = None
+        self._handle = self._make_handle(False)  # noqa: FBT003 - also used as a Callable
+
+    def status(self) -> SinkStatus:
+        """A look at the sink; never blocks."""
+        batches = self._batches()
+        return SinkStatus(
+            reachable=self._health.reachable,
+            queue_records=sum(batch.left for batch in batches),
+            queue_bytes=sum(batch.batch.size_bytes for batch in batches if not batch.settled),
+            errors=self._errors + self._health.errors,
+            records=dict(self._records),
+            detail=self._health.detail,
+        )
+
+    async def aclose(self) -> None:
+        """Let go of the producer and of all that it still holds."""
+        if self._recovery is not None:
+            await self._recovery.aclose()
+        await self._handle.aclose()
+        self._on_close()
+
+    def _begin(self, batch: EventBatch) -> Accepted:
+        known, todo = self._known.pop(id(batch), (None, None))
+        refused = known.refused if known is not None else self._limits.screen(batch)
+        self._serial += 1
+        accepted = Accepted(batch, self._serial, self._failing, refused=refused, todo=todo)
+        self._interrupted[id(batch)] = accepted
+        return accepted
+
+    def _not_accepted(self, accepted: Accepted, error: KafkaException) -> None:
+        """`produce` itself raised: the producer is finished, or the record cannot be sent by any."""
+        kafka_error = error.args[0]
+        reason = RECORD_FAULTS.get(kafka_error.code())
+        if reason is None:
+            self._handle.fail(kafka_error)
+        else:
+            accepted.refuse(Refusal(accepted.next_position, reason, kafka_error.str()))
+
+    @property
+    def _in_trouble(self) -> bool:
+        return bool(self._failing) or self._handle.fatal is not None
+
+    def _batches(self) -> list[Accepted]:
+        return sorted([*self._order, *self._interrupted.values()], key=lambda batch: batch.serial)
+
+    def _raise_if_broken(self) -> None:
+        if self._broken is not None:
+            raise SinkBroken(self._broken.cause)
+
+    def _poll(self) -> None:
+        """Run the callbacks that are due, and tell from the oldest batch whether anything was answered."""
+        self._handle.poll()
+        oldest = self._oldest()
+        before, self._seen = self._seen, None if oldest is None else (oldest.serial, oldest.left)
+        if self._seen is None or self._seen == before:
+            return
+        if before is None:
+            self._health.began()
+        elif self._seen[0] != before[0] or self._seen[1] < before[1]:
+            self._health.answered()
+
+    def _oldest(self) -> Accepted | None:
+        return self._order[0] if self._order else next(iter(self._interrupted.values()), None)
+
+    async def _pause(self) -> None:
+        """Wait until polling is worth while again."""
+        if self._oldest() is not None:
+            quiet_s = self._health.quiet_s()
+            await self._breathe(min(max(quiet_s / 4, POLL_S_MIN), POLL_S_MAX))
+            return
+        if self._health.suspect:
+            await self._probe()
+        self._work = trio.Event()
+        with trio.move_on_after(IDLE_POLL_S):
+            await self._work.wait()
+
+    async def _breathe(self, seconds: float) -> None:
+        if self._health.quiet_s() > CONFIRM_S:
+            self._health.check(sum(batch.left for batch in self._batches()))
+        await trio.sleep(seconds)
+
+    async def _probe(self) -> None:
+        """Nothing waits, so no acknowledgement will tell whether the brokers are there: ask them."""
+        try:
+            await trio.to_thread.run_sync(self._handle.list_topics, PROBE_TIMEOUT_S, abandon_on_cancel=True)
+        except KafkaException as error:
+            self._health.down(f"no broker answers: {error.args[0].str()}")
+        else:
+            self._health.answered()
+
+    async def _recover(self) -> None:
+        async with self._recovering:
+            self._raise_if_broken()
+            if not self._in_trouble:
+                return  # the other task has done it
+            if self._recovery is None:
+                self._errors += 1
+                self._recovery = Recovery(
+                    self._batches(),
+                    self._handle,
+                    make_handle=self._make_handle,
+                    read_limits=self._read_limits,
+                    pause=lambda: self._breathe(RECOVERY_POLL_S),
+                )
+            try:
+                self._handle = await self._recovery.run()
+            except SinkBroken as broken:
+                self._broken = broken
+                raise
+            self._recovery = None
+            self._seen = None
+            self._failing[:] = [batch for batch in self._batches() if batch.failing]
+
+    def _make_handle(self, careful: bool) -> ProducerHandle:  # noqa: FBT001 - also used as a Callable
+        options = self._make_options(self._limits) | (CAREFUL_OPTIONS if careful else {})
+        return ProducerHandle(options, self._health.on_error)
+
+    async def _read_limits(self) -> Limits:
+        self._limits = await self._read_limits_again()
+        return self._limits

@@ -1,0 +1,105 @@
+"""From the settings to a sink that is known to work."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import trio
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AclOperation
+
+from ingest_actors.errors import SinkUnreachable
+from ingest_actors.kafka.cluster import Cluster
+from ingest_actors.kafka.config import client_options, producer_options
+from ingest_actors.kafka.diagnosis import lacks_right, refused
+from ingest_actors.kafka.embedded import EmbeddedCluster
+from ingest_actors.kafka.librdkafka import LibrdkafkaSink
+from ingest_actors.kafka.limits import Limits
+from ingest_actors.kafka.topics import create_missing, desired_topics, read_limits
+from ingest_actors.settings import Settings
+
+EMBEDDED = "embedded"
+
+
+async def open_sink(settings: Settings, *, queue_bytes: int | None = None, timeout_s: float = 8.0) -> LibrdkafkaSink:
+    """Make the producer, once the cluster has answered and every topic is there.
+
+    With ``KAFKA_BOOTSTRAP_SERVERS=embedded`` the in-process cluster is started too and ends with the sink; the sink's
+    `bootstrap_servers` tells where it listens.
+
+    Args:
+        settings: where, how, which topics.
+        queue_bytes: bound on librdkafka's queue; half of ``BUFFER_MAX_BYTES`` when left out.
+        timeout_s: bound on reaching the cluster, and on each question to it.
+
+    Raises:
+        SinkUnreachable: one attempt failed, and why. Told within 10 s.
+        SettingsError: the password file cannot be read.
+    """
+    with ExitStack() as undo:
+        embedded = None
+        if settings.kafka_bootstrap_servers == EMBEDDED:
+            embedded = await trio.to_thread.run_sync(EmbeddedCluster)
+            undo.callback(embedded.close)
+        servers = embedded.bootstrap_servers if embedded else settings.kafka_bootstrap_servers
+        ask = partial(_ask_embedded, servers) if embedded else partial(_ask_cluster, settings, timeout_s)
+        limits = await trio.to_thread.run_sync(
+            partial(ask, create=settings.kafka_create_topics), abandon_on_cancel=True
+        )
+
+        async def read_again() -> Limits:
+            try:
+                return await trio.to_thread.run_sync(partial(ask, create=False), abandon_on_cancel=True)
+            except SinkUnreachable:
+                return limits  # it will be asked again when a record is refused again
+
+        def make_options(limits: Limits) -> dict[str, Any]:
+            return dict(
+                producer_options(
+                    settings,
+                    queue_bytes=queue_bytes or settings.buffer_max_bytes // 2,
+                    message_bytes=limits.message_bytes,
+                    bootstrap_servers=servers,
+                )
+            )
+
+        try:
+            sink = LibrdkafkaSink(
+                make_options, limits, read_limits=read_again, bootstrap_servers=servers, on_close=undo.pop_all().close
+            )
+        except KafkaException as error:
+            raise refused(servers, error.args[0]) from error
+        return sink
+
+
+def _ask_embedded(servers: str, *, create: bool) -> Limits:  # noqa: ARG001 - it creates topics by itself
+    with Cluster({"bootstrap.servers": servers}, timeout_s=5.0) as cluster:
+        cluster.connect()
+    return Limits({})
+
+
+def _ask_cluster(settings: Settings, timeout_s: float, *, create: bool) -> Limits:
+    desired = desired_topics(settings)
+    written = [
+        settings.kafka_topic_raw_events,
+        settings.kafka_topic_trades,
+        settings.kafka_topic_depth,
+        settings.kafka_topic_dead_letters,
+    ]
+    with Cluster(client_options(settings), timeout_s=timeout_s) as cluster:
+        if create:
+            create_missing(cluster, desired=desired)
+        there = cluster.connect().topics
+        missing = [topic for topic in written if topic not in there]
+        if missing:
+            raise SinkUnreachable(
+                cluster.target,
+                f"topics that do not exist, or that we may not see: {', '.join(missing)}",
+                hint="run `python -m ingest_actors setup-topics`, or set KAFKA_CREATE_TOPICS=true",
+            )
+        for topic, operations in cluster.operations(written).items():
+            if AclOperation.WRITE not in operations and AclOperation.ALL not in operations:
+                raise lacks_right(cluster.target, topic, "WRITE")
+        return read_limits(cluster, written)
