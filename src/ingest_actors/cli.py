@@ -1,0 +1,77 @@
+"""The command line: which commands there are, and what becomes of their errors. `--help` must be quick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+
+from ingest_actors.commands import development, operation
+from ingest_actors.commands.output import program_version, say, tell
+from ingest_actors.errors import IngestError, SettingsError
+
+PROGRAM = "python -m ingest_actors"
+
+app = typer.Typer(
+    name=PROGRAM,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Binance market data into Apache Kafka. Without a command: `run`. Settings come from the environment and from"
+    " `.env`; docs/SETTINGS.md lists them.",
+)
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "run": operation.run,
+    "simulate": development.simulate,
+    "setup-topics": operation.setup_topics,
+    "dev-broker": development.dev_broker,
+    "healthcheck": operation.healthcheck,
+}
+for name, command in COMMANDS.items():
+    app.command(name)(command)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command; returns its exit code. Errors that are ours are told in a line, without a traceback."""
+    arguments = with_command(arguments)
+    try:
+        app(args=arguments, prog_name=PROGRAM)
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+    except (IngestError, OSError, BaseExceptionGroup) as error:
+        return _tell_failure(arguments[0], error)
+    return 0
+
+
+def with_command(arguments: Sequence[str]) -> list[str]:
+    """`run` is meant when no command is named."""
+    first = arguments[0] if arguments else ""
+    if not first or (first.startswith("-") and first not in ("-h", "--help", "--version")):
+        return ["run", *arguments]
+    return list(arguments)
+
+
+def _tell_failure(command: str, error: BaseException) -> int:
+    from ingest_actors.commands.endings import exit_code_of, told  # noqa: PLC0415
+    from ingest_actors.commands.start import tell_problems  # noqa: PLC0415
+
+    cause = told(error)
+    if isinstance(cause, SettingsError):
+        tell_problems(cause)
+    elif isinstance(cause, IngestError | OSError):
+        tell(f"{command}: {cause}")
+    else:
+        raise cause
+    return exit_code_of(cause)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    *, version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False
+) -> None:
+    if version:
+        say(program_version())
+        raise typer.Exit

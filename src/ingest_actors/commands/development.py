@@ -1,0 +1,72 @@
+"""The commands for trying and testing, as people type them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ingest_actors.commands.output import announce
+
+
+def simulate(
+    *,
+    ws_port: Annotated[int, typer.Option(help="Port of the WebSocket server; 0 = any free one.", min=0, max=65535)] = 0,
+    rest_port: Annotated[int, typer.Option(help="Port of the REST server; 0 = any free one.", min=0, max=65535)] = 0,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    symbols: Annotated[
+        str, typer.Option(help="Symbols of the seeded market, comma-separated.")
+    ] = "BTCUSDT,ETHUSDT,BNBUSDT,ADAUSDT,XRPUSDT",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same market.")] = 0,
+    speed: Annotated[float, typer.Option(help="Seconds of market a second; 0 = as fast as clients read.", min=0)] = 1.0,
+    recording: Annotated[
+        list[Path] | None,
+        typer.Option(help="Serve this recording instead of a market; several one after the other.", exists=True),
+    ] = None,
+    faults: Annotated[Path | None, typer.Option(help="Script of what goes wrong.", exists=True, dir_okay=False)] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="wss:// and https:// with a throw-away authority.")] = False,
+) -> None:
+    """Serve a simulated exchange: real WebSocket and REST servers, a seeded market or a recording.
+
+    Prints one line of JSON as soon as it is ready: `ws_url`, `rest_url`, and `ca_file` with `--tls`.
+
+    For example:
+
+        python -m ingest_actors simulate --seed 7 --symbols BTCUSDT,ETHUSDT --speed 10
+
+        python -m ingest_actors simulate --recording trades.jsonl.gz --ws-port 9443
+    """
+    from ingest_actors.commands.simulate import run_it  # noqa: PLC0415
+    from ingest_actors.simulator import SimulatorConfig  # noqa: PLC0415
+    from ingest_actors.simulator.fault_file import read_faults  # noqa: PLC0415
+    from ingest_actors.simulator.faults import FaultScript  # noqa: PLC0415
+
+    names = tuple(filter(None, (symbol.strip().upper() for symbol in symbols.split(","))))
+    if not names:
+        raise typer.BadParameter("at least one symbol is needed", param_hint="--symbols")
+    config = SimulatorConfig(
+        host=host, ws_port=ws_port, rest_port=rest_port, symbols=names, seed=seed, speed=speed,
+        recording=tuple(recording or ()), tls=tls, faults=read_faults(faults) if faults else FaultScript(),
+    )  # fmt: skip
+    run_it(config, announce)
+
+
+def dev_broker(
+    port: Annotated[int, typer.Option(help="Port of the first node; 0 = any free one.", min=0, max=65535)] = 9092,
+    nodes: Annotated[int, typer.Option(help="1, or 3.", min=1, max=3)] = 1,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Keep the data here; without it they go when the broker ends.", file_okay=False)
+    ] = None,
+) -> None:
+    """Run a real, durable Kafka for development, with nothing installed but the extra `dev-broker`.
+
+    Prints one line of JSON as soon as it serves: `bootstrap_servers`. The first start fetches the broker's jars.
+
+    For example:
+
+        python -m ingest_actors dev-broker
+
+        python -m ingest_actors dev-broker --nodes 3 --port 0 --data-dir ./kafka-data
+    """
+    from ingest_actors.commands.dev_broker import run_it  # noqa: PLC0415
+
+    run_it(port=port, nodes=nodes, data_dir=data_dir, announce=announce)

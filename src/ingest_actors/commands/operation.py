@@ -1,0 +1,104 @@
+"""The commands of those who run the service, as people type them."""
+
+# No `from __future__ import annotations`: Typer reads the annotations.
+
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ingest_actors.commands.output import say
+from ingest_actors.errors import SettingsError
+
+EnvFile = Annotated[
+    Path | None,
+    typer.Option(help="File of NAME=value lines, after the environment; [default: .env, if there is one]"),
+]
+
+
+class Format(StrEnum):
+    """How a table is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def run(env_file: EnvFile = None) -> None:
+    """Stream from the exchange into Kafka until stopped. SIGINT or SIGTERM drains and stops; a second stops at once.
+
+    Exit codes: 0 clean stop; 1 failure; 2 bad settings; 75 gave up on the exchange or on Kafka, try again later;
+    76 another writer took over, do not restart.
+
+    For example:
+
+        python -m ingest_actors
+
+        BINANCE_SYMBOLS='*USDT' LOG_FORMAT=console python -m ingest_actors run --env-file prod.env
+    """
+    from ingest_actors.commands.start import read_settings, refuse_settings  # noqa: PLC0415
+    from ingest_actors.logs import setup_logging  # noqa: PLC0415
+
+    try:
+        settings = read_settings(env_file)
+    except SettingsError as error:
+        refuse_settings(error, env_file)
+        raise typer.Exit(error.exit_code) from None
+    setup_logging(settings.log_level, settings.log_format, instance=settings.instance_name)
+
+    import trio  # noqa: PLC0415 - not before the settings are known to be good
+
+    from ingest_actors.commands.run import run_service  # noqa: PLC0415
+
+    raise typer.Exit(trio.run(partial(run_service, settings)))
+
+
+def setup_topics(
+    env_file: EnvFile = None,
+    form: Annotated[Format, typer.Option("--format", help="How the answer is written.")] = Format.TABLE,
+    *,
+    mend: Annotated[bool, typer.Option("--apply", help="Mend what differs.")] = False,
+    allow_repartition: Annotated[
+        bool,
+        typer.Option("--allow-repartition", help="With --apply: add partitions too, although keys then move."),
+    ] = False,
+) -> None:
+    """Create the topics that are missing, with their retention, and tell in what those that exist differ.
+
+    Without `--apply` nothing that exists is changed. Partitions are never added to a topic with keys unless
+    `--allow-repartition` says so: keys would move to others, which breaks order and co-partitioning.
+
+    For example:
+
+        python -m ingest_actors setup-topics
+
+        python -m ingest_actors setup-topics --apply --format json --env-file prod.env
+    """
+    from ingest_actors.commands.setup_topics import setup_topics as set_up  # noqa: PLC0415
+    from ingest_actors.commands.start import read_settings  # noqa: PLC0415
+
+    if allow_repartition and not mend:
+        raise typer.BadParameter("it needs --apply", param_hint="--allow-repartition")
+    settings = read_settings(env_file)
+    set_up(settings, mend=mend, allow_repartition=allow_repartition, as_json=form is Format.JSON)
+
+
+def healthcheck(env_file: EnvFile = None) -> None:
+    """Ask the running service whether it is healthy; for containers. Exit code 0 = healthy, 1 = not.
+
+    It asks `/healthz` at `HTTP_HOST` and `HTTP_PORT`. An outage of the exchange or of Kafka does not count: a restart
+    would not mend it.
+
+    For example:
+
+        python -m ingest_actors healthcheck
+
+        HTTP_PORT=9000 python -m ingest_actors healthcheck
+    """
+    from ingest_actors.commands.start import read_http_address  # noqa: PLC0415
+    from ingest_actors.console.healthcheck import healthcheck as ask  # noqa: PLC0415
+
+    result = ask(*read_http_address(env_file))
+    say(result.text)
+    raise typer.Exit(result.exit_code)

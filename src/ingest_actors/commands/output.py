@@ -1,0 +1,47 @@
+"""What commands answer on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+
+def announce(ready: Mapping[str, object]) -> None:
+    """One line of JSON, at once: scripts wait for it."""
+    print(json.dumps(ready), flush=True)
+
+
+def say(text: str) -> None:
+    """A line of an answer."""
+    print(text, flush=True)
+
+
+def tell(text: str) -> None:
+    """A line for people beside the answer, to stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table, as wide as it must be when nobody looks at it on a terminal."""
+    from rich import box  # noqa: PLC0415 - commands that print no table start faster without
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(file=sys.stdout)
+    if not console.is_terminal:
+        console = Console(file=sys.stdout, width=max(sum(map(len, row)) + 4 * len(row) for row in (columns, *rows)))
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def program_version() -> str:
+    """The version of the installed distribution."""
+    try:
+        return version("ingest-actors")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "unknown"

@@ -1,0 +1,61 @@
+"""SIGINT and SIGTERM: the first drains and stops, the second stops at once, a third finds Python's own handlers."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+
+import trio
+
+from ingest_actors.logs import get_logger
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+async def obey_signals(
+    *,
+    stop: Callable[[], None],
+    cancel: Callable[[], None],
+    told: Callable[[signal.Signals], None] = lambda _: None,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Turn signals into calls; returns after the second that stops. Needs the main thread.
+
+    Args:
+        stop: begins the drain.
+        cancel: ends everything at once.
+        told: called with each signal that stops, first of all.
+        task_status: started once signals are received.
+    """
+    log = get_logger()
+    with trio.open_signal_receiver(*STOP_SIGNALS, signal.SIGHUP) as received:
+        task_status.started()
+        act = iter((stop, cancel))
+        async for number in _numbers(received):
+            if number == signal.SIGHUP:
+                log.warning("reload_refused", signal="SIGHUP", hint="a change of settings needs a restart")
+                continue
+            told(number)
+            action = next(act)
+            action()
+            if action is cancel:
+                return
+
+
+async def run_until_stopped(work: Callable[[], Awaitable[None]]) -> None:
+    """Run something that ends by cancellation, until it ends or a signal says so.
+
+    Raises:
+        BaseExceptionGroup: what `work` raised.
+    """
+    async with trio.open_nursery() as nursery:
+        cancel = nursery.cancel_scope.cancel
+        await nursery.start(partial(obey_signals, stop=cancel, cancel=lambda: None))
+        await work()
+        cancel()
+
+
+async def _numbers(received: AsyncIterator[int]) -> AsyncIterator[signal.Signals]:
+    async for number in received:
+        yield signal.Signals(number)
