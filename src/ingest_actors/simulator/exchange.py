@@ -1,0 +1,163 @@
+"""The simulated exchange as one thing: a source, a WebSocket server, a REST server."""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import trio
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.trio import serve as serve_hypercorn
+from starlette.applications import Starlette
+
+from ingest_actors.simulator.config import SimulatorConfig
+from ingest_actors.simulator.market.source import MarketSource
+from ingest_actors.simulator.playback import RecordingSource
+from ingest_actors.simulator.recording import Recording
+from ingest_actors.simulator.rest_server import make_rest_app
+from ingest_actors.simulator.source import Source
+from ingest_actors.simulator.tls import make_tls
+from ingest_actors.simulator.websocket_server import WebSocketServer
+
+_GRACE_S = 0.5
+"""How long REST requests under way may take to end when the exchange closes."""
+
+
+class SimulatedExchange:
+    """A running exchange.
+
+    Attributes:
+        ws_url: base of ``/ws`` and ``/stream``; None without a WebSocket port.
+        rest_url: base of ``/api/v3/...``; None without a REST port.
+        ca_file: certificate of the throw-away authority, with TLS.
+        source: the market or the recording behind it.
+        server: the open connections, to look at or to hurt.
+        rest_app: the ASGI application, for tests without a socket.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        server: WebSocketServer,
+        rest_app: Starlette,
+        *,
+        ws_url: str | None,
+        rest_url: str | None,
+        ca_file: Path | None,
+    ) -> None:
+        self.source = source
+        self.server = server
+        self.rest_app = rest_app
+        self.ws_url = ws_url
+        self.rest_url = rest_url
+        self.ca_file = ca_file
+
+    async def serve_stream(self, stream: trio.abc.Stream, address: str | None = None) -> None:
+        """Serve one WebSocket client over any stream, to the end of the connection.
+
+        Args:
+            stream: the server's end of it; it is closed in the end. Cancelled: it is closed at once.
+            address: whose connection attempts are counted together; None: the peer's address, if it has one.
+        """
+        await self.server.serve_stream(stream, address)
+
+    def now_ms(self) -> int:
+        """The exchange's clock, ms since the epoch."""
+        return self.source.now_ms()
+
+
+@asynccontextmanager
+async def open_exchange(config: SimulatorConfig) -> AsyncIterator[SimulatedExchange]:
+    """Run a simulated exchange for the length of a block; ports are open on entry.
+
+    Works in virtual time as well, with ports None or left unused: connect by `SimulatedExchange.serve_stream` and
+    `SimulatedExchange.rest_app`. Leaving the block, or cancelling it, cuts every connection.
+
+    Raises:
+        SettingsError: TLS was asked for and is not installed; a recording cannot be read.
+        OSError: a port is taken.
+    """
+    async with AsyncExitStack() as stack:
+        source = await _open_source(config)
+        server = WebSocketServer(source, config.limits, config.faults, seed=config.seed)
+        rest_app = make_rest_app(source, weight_per_minute=config.limits.weight_per_minute)
+        context: ssl.SSLContext | None = None
+        ca_file = server_file = None
+        if config.tls:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="simulated-exchange-")))
+            context, ca_file, server_file = make_tls(directory, config.host, "localhost", "127.0.0.1", "::1")
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        stack.callback(nursery.cancel_scope.cancel)
+        await nursery.start(_run_source, source)
+        ws_url = await _serve_websocket(nursery, server, config, context)
+        rest_url = await _serve_rest(nursery, rest_app, config, server_file)
+        yield SimulatedExchange(source, server, rest_app, ws_url=ws_url, rest_url=rest_url, ca_file=ca_file)
+
+
+async def run_simulator(config: SimulatorConfig, announce: Callable[[dict[str, str | None]], None]) -> None:
+    """Run a simulated exchange until cancelled.
+
+    Args:
+        config: what to simulate.
+        announce: called once, as soon as clients can connect, with ``ws_url``, ``rest_url`` and ``ca_file``.
+
+    Raises:
+        SettingsError, OSError: as `open_exchange`.
+    """
+    async with open_exchange(config) as exchange:
+        ca_file = str(exchange.ca_file) if exchange.ca_file else None
+        announce({"ws_url": exchange.ws_url, "rest_url": exchange.rest_url, "ca_file": ca_file})
+        await trio.sleep_forever()
+
+
+async def _open_source(config: SimulatorConfig) -> Source:
+    start_us = time.time_ns() // 1000 if config.start_ms is None else config.start_ms * 1000
+    if not config.recording:
+        return MarketSource(config, start_us)
+    recording = await trio.to_thread.run_sync(Recording, config.recording)
+    return RecordingSource(recording, config, start_us)
+
+
+async def _run_source(source: Source, *, task_status: trio.TaskStatus[None]) -> None:
+    await source.run(task_status=task_status)
+
+
+async def _serve_websocket(
+    nursery: trio.Nursery, server: WebSocketServer, config: SimulatorConfig, context: ssl.SSLContext | None
+) -> str | None:
+    if config.ws_port is None:
+        return None
+    listeners = await trio.open_tcp_listeners(config.ws_port, host=config.host)
+
+    async def handle(transport: trio.SocketStream) -> None:
+        stream = trio.SSLStream(transport, context, server_side=True) if context else transport
+        await server.serve_stream(stream)
+
+    await nursery.start(trio.serve_listeners, handle, listeners)
+    port = listeners[0].socket.getsockname()[1]
+    return f"{'wss' if context else 'ws'}://{_host_in_url(config.host)}:{port}"
+
+
+async def _serve_rest(
+    nursery: trio.Nursery, app: Starlette, config: SimulatorConfig, server_file: Path | None
+) -> str | None:
+    if config.rest_port is None:
+        return None
+    settings = HypercornConfig()
+    settings.bind = [f"{_host_in_url(config.host)}:{config.rest_port}"]
+    settings.errorlog = settings.accesslog = None
+    settings.graceful_timeout = _GRACE_S
+    settings.keep_alive_timeout = 60
+    if server_file is not None:
+        settings.certfile = settings.keyfile = str(server_file)
+    binds = await nursery.start(serve_hypercorn, app, settings)
+    port = binds[0].rpartition(":")[2]
+    return f"{'https' if server_file else 'http'}://{_host_in_url(config.host)}:{port}"
+
+
+def _host_in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

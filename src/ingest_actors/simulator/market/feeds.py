@@ -1,0 +1,228 @@
+"""Streams with a rhythm of their own: each feed wakes up by market time and sends what is due, while anyone listens."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+
+from ingest_actors.simulator.channel import Channel
+from ingest_actors.simulator.market import payloads
+from ingest_actors.simulator.market.candles import MINUTE_US, SECOND_US, Candle, bucket
+from ingest_actors.simulator.market.decimals import ONE
+from ingest_actors.simulator.market.scheduler import Scheduler
+from ingest_actors.simulator.market.symbol_market import DELAY_MAX_US, SymbolMarket
+
+_TENTH_US = 100_000
+
+
+class Feed:
+    """Sends to one channel from time to time. Subclasses say when and what.
+
+    Args:
+        channel: to whom.
+        scheduler: the market's time.
+        seed: of its rhythm.
+    """
+
+    def __init__(self, channel: Channel, scheduler: Scheduler, *, seed: str) -> None:
+        self.channel = channel
+        self.rng = random.Random(seed)  # noqa: S311 - not for secrets
+        self._scheduler = scheduler
+
+    def start(self) -> None:
+        """Begin; the first wake-up is later than now."""
+        self._scheduler.at(self.next_us(self._scheduler.now_us), self._wake)
+
+    def next_us(self, now_us: int) -> int:
+        """When to wake up next."""
+        raise NotImplementedError
+
+    def send(self, now_us: int) -> None:
+        """Send what is due now."""
+        raise NotImplementedError
+
+    def _wake(self) -> None:
+        if not self.channel.sessions:
+            return
+        now_us = self._scheduler.now_us
+        self.send(now_us)
+        self._scheduler.at(self.next_us(now_us), self._wake)
+
+
+class _GridFeed(Feed):
+    """Wakes up at whole multiples of a period, plus a phase."""
+
+    def __init__(self, channel: Channel, scheduler: Scheduler, *, seed: str, period_us: int, phase_us: int) -> None:
+        super().__init__(channel, scheduler, seed=seed)
+        self._period_us = period_us
+        self._phase_us = phase_us
+
+    def next_us(self, now_us: int) -> int:
+        """The next point of the grid."""
+        return (now_us - self._phase_us) // self._period_us * self._period_us + self._period_us + self._phase_us
+
+
+class DepthFeed(_GridFeed):
+    """`depthUpdate`: all changes between two points of the grid. An interval without change sends nothing.
+
+    Attributes:
+        borders: ids on which the last events ended, newest last.
+    """
+
+    def __init__(
+        self, channel: Channel, market: SymbolMarket, scheduler: Scheduler, *, seed: str, period_us: int, phase_us: int
+    ) -> None:
+        super().__init__(channel, scheduler, seed=seed, period_us=period_us, phase_us=phase_us)
+        self._market = market
+        self.borders: deque[int] = deque([market.book.update_id], maxlen=20)
+
+    def send(self, now_us: int) -> None:
+        """One event, or none. Now and then it leaves a moment after its event time, as other streams' do not."""
+        book = self._market.book
+        first_id, last_id = self.borders[-1] + 1, book.update_id
+        if first_id > last_id:
+            return
+        self.borders.append(last_id)
+        render = (payloads.depth_update, now_us, self._market.spec.name, first_id, last_id, *book.changes(first_id))
+        if self.rng.random() < 0.02:  # noqa: PLR2004 - a few inversions among thousands of frames
+            self._scheduler.at(now_us + self.rng.randrange(1000, 4000), self.channel.emit, *render)
+        else:
+            self.channel.emit(*render)
+
+
+class PartialDepthFeed(_GridFeed):
+    """The best levels, each second or each 100 ms, when the book has changed."""
+
+    def __init__(
+        self, channel: Channel, market: SymbolMarket, scheduler: Scheduler, *, seed: str, levels: int,
+        period_us: int, phase_us: int,
+    ) -> None:  # fmt: skip
+        super().__init__(channel, scheduler, seed=seed, period_us=period_us, phase_us=phase_us)
+        self._market = market
+        self._levels = levels
+        self._sent_id = 0
+
+    def send(self, _now_us: int) -> None:
+        """One frame, or none."""
+        book = self._market.book
+        if book.update_id != self._sent_id:
+            self._sent_id = book.update_id
+            self.channel.emit(payloads.partial_depth, book.update_id, *book.top(self._levels))
+
+
+class KlineFeed(Feed):
+    """Candles while they grow, about every two seconds when something traded, and each once more when it is closed."""
+
+    def __init__(
+        self, channel: Channel, market: SymbolMarket, scheduler: Scheduler, *, seed: str, interval: str, offset_us: int
+    ) -> None:
+        super().__init__(channel, scheduler, seed=seed)
+        self._market = market
+        self._interval = interval
+        self._offset_us = offset_us
+        self._open_us, self._end_us = bucket(interval, scheduler.now_us, offset_us)
+        self._closes_us = self._draw_close()
+        self._sent_id = -1
+
+    def next_us(self, now_us: int) -> int:
+        """Two seconds and something from now, or the closing of the candle when that is earlier."""
+        step_us = SECOND_US if self._interval == "1s" else 2 * SECOND_US + int(self.rng.expovariate(1 / 150_000))
+        return min(now_us + step_us, max(self._closes_us, now_us + 1))
+
+    def send(self, now_us: int) -> None:
+        """The open candle, if it has changed; or the closed one."""
+        market = self._market
+        if now_us >= self._closes_us:
+            self._emit(now_us, market.candles.candle(self._interval, self._open_us, self._offset_us), closed=True)
+            self._open_us, self._end_us = bucket(self._interval, self._end_us + 1, self._offset_us)
+            self._closes_us = self._draw_close()
+            return
+        candle = market.candles.candle(self._interval, self._open_us, self._offset_us)
+        if candle.last_id > self._sent_id and self._interval != "1s":
+            self._emit(now_us, candle, closed=False)
+
+    def _draw_close(self) -> int:
+        """After the last trade of the candle has been published, within 2.4 s."""
+        if self._interval == "1s":
+            return self._end_us + DELAY_MAX_US + self.rng.randrange(1000, 50_000)
+        return self._end_us + DELAY_MAX_US + min(2_150_000, int(self.rng.expovariate(1 / 400_000)))
+
+    def _emit(self, now_us: int, candle: Candle, *, closed: bool) -> None:
+        self._sent_id = max(self._sent_id, candle.last_id)
+
+        def render(unit: int) -> bytes:
+            return payloads.kline(unit, now_us, self._market.spec.name, self._interval, candle, closed=closed)
+
+        if not closed and self.rng.random() < 0.3:  # noqa: PLR2004 - some frames trail what was published meanwhile
+            self._scheduler.at(now_us + self.rng.randrange(5_000, 60_000), self.channel.emit, render)
+        else:
+            self.channel.emit(render)
+
+
+class TickerFeed(_GridFeed):
+    """Something about one symbol each second, when it has changed.
+
+    Args:
+        changing: a number that changes with what is told.
+        render: makes the payload; see `Channel.emit`.
+    """
+
+    def __init__(
+        self, channel: Channel, scheduler: Scheduler, *, seed: str, phase_us: int, changing: Callable[[], int],
+        render: Callable[[int, int], bytes],
+    ) -> None:  # fmt: skip
+        super().__init__(channel, scheduler, seed=seed, period_us=SECOND_US, phase_us=phase_us)
+        self._changing = changing
+        self._render = render
+        self._sent = -1
+
+    def send(self, now_us: int) -> None:
+        """One event, or none."""
+        state = self._changing()
+        if state != self._sent:
+            self._sent = state
+            self.channel.emit(self._render, now_us)
+
+
+class ArrayFeed(_GridFeed):
+    """An array each second with one element for each symbol that traded meanwhile.
+
+    Args:
+        markets: all symbols.
+        render: makes one element: ``render(unit, now_us, market)``.
+    """
+
+    def __init__(
+        self, channel: Channel, markets: list[SymbolMarket], scheduler: Scheduler, *, seed: str, phase_us: int,
+        render: Callable[[int, int, SymbolMarket], bytes],
+    ) -> None:  # fmt: skip
+        super().__init__(channel, scheduler, seed=seed, period_us=SECOND_US, phase_us=phase_us)
+        self._markets = markets
+        self._render = render
+        self._sent = [-1] * len(markets)
+
+    def send(self, now_us: int) -> None:
+        """One array, or nothing when nothing traded."""
+        changed = []
+        for index, market in enumerate(self._markets):
+            state = market.candles.last_trade_id
+            if state != self._sent[index]:
+                self._sent[index] = state
+                changed.append(market)
+        if changed:
+            self.channel.emit(
+                lambda unit: b"[" + b",".join([self._render(unit, now_us, market) for market in changed]) + b"]"
+            )
+
+
+def average_price(market: SymbolMarket, now_us: int) -> int:
+    """Price of the last five minutes, weighted by volume; the last price when nothing traded."""
+    parts = [market.candles.candle("1m", now_us - minutes * MINUTE_US) for minutes in range(5)]
+    base = sum(part.base for part in parts)
+    return sum(part.quote for part in parts) * ONE // base if base else market.candles.last_price
+
+
+def tenth_or_second(*, fast: bool) -> int:
+    """Period of a depth stream, microseconds."""
+    return _TENTH_US if fast else SECOND_US

@@ -1,0 +1,184 @@
+"""The order flow of one symbol: orders arrive, rest in the book, are cancelled, or take what rests there."""
+
+from __future__ import annotations
+
+import random
+from typing import NamedTuple
+
+from ingest_actors.simulator.market.book import OrderBook
+from ingest_actors.simulator.market.symbols import SymbolSpec
+
+_KEEP_LEVELS = 5
+"""No order takes a side of the book below this many levels."""
+
+_TAKE, _CANCEL = 0.27, 0.52
+"""Shares of the arrivals, cumulative: takers, cancellations; the rest are orders that come to rest."""
+
+_NEAR_LEVELS = 12.0
+"""Mean distance from the top, in levels, at which orders are placed and cancelled."""
+
+_CLUSTER = 0.12
+"""How often the next order follows within the same instant, as those of one trader's algorithm do."""
+
+
+class Trade(NamedTuple):
+    """One match. Decimals in 1e-8."""
+
+    trade_id: int
+    price: int
+    quantity: int
+    time_us: int
+    buyer_is_maker: bool
+
+
+class Aggregate(NamedTuple):
+    """What one taker order traded at one price, and the trades that it consists of."""
+
+    aggregate_id: int
+    price: int
+    quantity: int
+    first_id: int
+    last_id: int
+    time_us: int
+    buyer_is_maker: bool
+    trades: tuple[Trade, ...]
+
+
+class OrderFlow:
+    """One symbol's orders, one at a time; the same seed gives the same orders.
+
+    Args:
+        spec: the symbol.
+        seed: of everything random.
+        activity: multiplies the rate of orders.
+
+    Attributes:
+        book: the order book.
+        last_price: of the last trade, or the price at the start.
+    """
+
+    def __init__(self, spec: SymbolSpec, *, seed: int, activity: float) -> None:
+        self.rng = random.Random(f"{seed}/flow/{spec.name}")  # noqa: S311 - not for secrets
+        self.spec = spec
+        self.book = OrderBook(self.rng.randrange(5 * 10**10, 9 * 10**10))
+        self.last_price = spec.price
+        self._trade_id = self.rng.randrange(2 * 10**9, 5 * 10**9)
+        self._aggregate_id = self._trade_id // 2
+        self._rate_per_us = spec.orders_per_s * activity / 1e6 * (1 - _CLUSTER)
+        self._drift = 0.0
+        self._repeat: tuple[bool, int] | None = None
+        self._fill_book()
+
+    def gap_us(self) -> int:
+        """How long until the next order."""
+        rng = self.rng
+        if rng.random() < _CLUSTER:
+            return rng.randrange(300)
+        self._repeat = None
+        return int(rng.expovariate(self._rate_per_us))
+
+    def arrive(self, now_us: int) -> list[Aggregate]:
+        """One order arrives; what it traded, best price first."""
+        rng = self.rng
+        if self._repeat is not None:
+            buys, steps = self._repeat
+            return self._take(buys, max(1, steps // 2), now_us)
+        kind = rng.random()
+        if kind < _TAKE:
+            self._drift = 0.995 * self._drift + rng.gauss(0.0, 0.02)
+            pull = 0.15 * (1 - self.last_price / self.spec.price)
+            buys = rng.random() < 0.5 + min(0.3, max(-0.3, self._drift + pull))
+            steps = self._taker_steps()
+            self._repeat = (buys, steps)
+            return self._take(buys, steps, now_us)
+        is_bid = rng.random() < 0.5  # noqa: PLR2004 - a fair coin
+        side = self.book.bids if is_bid else self.book.asks
+        excess = len(side) - self.spec.levels
+        if kind < _CANCEL + 0.2 * (excess > 0) - 0.2 * (excess < 0):
+            self._cancel(side)
+        else:
+            self._rest(side, is_bid=is_bid)
+        return []
+
+    def _taker_steps(self) -> int:
+        rng = self.rng
+        steps = rng.expovariate(1.2 / self.spec.typical_steps)
+        luck = rng.random()
+        if luck < 0.002:  # noqa: PLR2004 - a liquidation: hundreds of trades in an instant
+            steps *= 300
+        elif luck < 0.05:  # noqa: PLR2004 - a large order: a sweep over several levels
+            steps *= 12
+        return 1 + int(steps)
+
+    def _take(self, buys: bool, steps: int, now_us: int) -> list[Aggregate]:  # noqa: FBT001 - internal
+        book, step = self.book, self.spec.step
+        side = book.asks if buys else book.bids
+        wanted = steps * step
+        fills = []
+        while wanted and len(side) > _KEEP_LEVELS:
+            key = side[-1]
+            available = book.quantities[key]
+            quantity = min(wanted, available)
+            fills.append(self._fill(key, available, quantity, now_us, buyer_is_maker=not buys))
+            wanted -= quantity
+        return fills
+
+    def _fill(self, key: int, available: int, quantity: int, now_us: int, *, buyer_is_maker: bool) -> Aggregate:
+        """Trade with the makers who stand at one level, one trade each."""
+        price = self.last_price = abs(key)
+        steps = quantity // self.spec.step
+        makers = min(steps, 1 + int(self.rng.expovariate(1.6 if quantity < available else 0.5)))
+        share = steps // makers * self.spec.step
+        trades = []
+        for maker in range(makers):
+            part = share if maker < makers - 1 else quantity - share * (makers - 1)
+            available -= part
+            self.book.set(key, available)
+            self._trade_id += 1
+            trades.append(Trade(self._trade_id, price, part, now_us, buyer_is_maker))
+        self._aggregate_id += 1
+        first_id = self._trade_id - makers + 1
+        return Aggregate(
+            self._aggregate_id, price, quantity, first_id, self._trade_id, now_us, buyer_is_maker, tuple(trades)
+        )
+
+    def _rest(self, side: list[int], *, is_bid: bool) -> None:
+        """An order comes to rest: inside the spread, at the top, or somewhat behind it."""
+        rng, book, tick = self.rng, self.book, self.spec.tick
+        spread_ticks = -(book.asks[-1] + book.bids[-1]) // tick
+        place = rng.random()
+        if spread_ticks > 1 and place < min(0.9, 0.1 + 0.02 * spread_ticks):
+            key = side[-1] + tick * rng.randint(1, min(spread_ticks - 1, 1 + spread_ticks // 2))
+        else:
+            depth = min(len(side) - 1, int(rng.expovariate(1 / _NEAR_LEVELS)))
+            key = side[-1 - depth] - tick * (0 if place < 0.6 else rng.randint(1, 1 + depth))  # noqa: PLR2004
+        if is_bid and key <= 0:
+            return
+        book.set(key, book.quantities.get(key, 0) + self._resting_quantity())
+
+    def _cancel(self, side: list[int]) -> None:
+        if len(side) <= _KEEP_LEVELS:
+            return
+        book = self.book
+        far = len(side) > 1.2 * self.spec.levels
+        depth = self.rng.randrange(len(side)) if far else int(self.rng.expovariate(1 / _NEAR_LEVELS))
+        key = side[-1 - min(depth, len(side) - 1)]
+        steps = book.quantities[key] // self.spec.step
+        left = 0 if self.rng.random() < 0.6 else self.rng.randrange(steps)  # noqa: PLR2004 - mostly whole levels
+        book.set(key, left * self.spec.step)
+
+    def _resting_quantity(self) -> int:
+        return (1 + int(self.rng.expovariate(0.7 / self.spec.typical_steps))) * self.spec.step
+
+    def _fill_book(self) -> None:
+        """The book that the market opens with: dense at the top, sparse far from it."""
+        rng, spec, book = self.rng, self.spec, self.book
+        reach = max(1.0, 0.02 * spec.price / spec.tick / spec.levels)
+        for sign in (1, -1):
+            key = sign * spec.price - (spec.tick if sign > 0 else 0)
+            for level in range(spec.levels):
+                if sign * key <= 0:
+                    break
+                book.set(key, self._resting_quantity())
+                wide = reach * min(1.0, 0.05 + level / 50)
+                key -= spec.tick * (1 + int(rng.expovariate(1 / wide)))

@@ -1,0 +1,151 @@
+"""What REST tells when a recording stands behind it: only what the recording holds, and was published so far."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left, bisect_right
+from collections import defaultdict, deque
+from collections.abc import Sequence
+
+import msgspec
+
+from ingest_actors.simulator.market.decimals import ONE, quote, text
+from ingest_actors.simulator.market.symbols import make_specs
+from ingest_actors.simulator.recording import Block, RecordedAnswer, Recording, raw_payload, time_ns
+from ingest_actors.simulator.rest_data import AggregateRow, KlineRow, TradeRow
+from ingest_actors.simulator.rest_rules import RestRefusal
+
+_MICROSECONDS_FROM = 10**14
+
+
+class _Trade(msgspec.Struct):
+    t: int
+    p: str
+    q: str
+    T: int
+    m: bool
+
+
+class _Aggregate(msgspec.Struct):
+    a: int
+    p: str
+    q: str
+    f: int
+    l: int  # noqa: E741 - the exchange's own name
+    T: int
+    m: bool
+
+
+_decode_trade = msgspec.json.Decoder(_Trade).decode
+_decode_aggregate = msgspec.json.Decoder(_Aggregate).decode
+
+
+class RecordedRest:
+    """Answers from a recording.
+
+    Args:
+        recording: what is played.
+        history: how many trades, and how many aggregates, of a symbol are remembered.
+    """
+
+    def __init__(self, recording: Recording, *, history: int) -> None:
+        self._symbols = recording.symbols
+        self._history = history
+        self._published: dict[bytes, deque[bytes]] = defaultdict(lambda: deque(maxlen=history))
+        self._position_ns = 0
+        self._books: dict[str, list[RecordedAnswer]] = defaultdict(list)
+        self._infos = {spec.name: spec.info() for spec in make_specs(self._symbols, seed=0, levels=1)}
+        for answer in recording.answers:
+            if answer.endpoint == "depth":
+                self._books[answer.symbol].append(answer)
+            elif answer.endpoint == "exchangeInfo":
+                entries = json.loads(answer.body).get("symbols", [])
+                self._infos.update({entry["symbol"]: entry for entry in entries if entry["symbol"] in self._infos})
+
+    def published(self, block: Block) -> None:
+        """Take note of frames that were just sent."""
+        self._position_ns = time_ns(block.frames[-1][0])
+        for name in block.streams:
+            if name.endswith((b"@trade", b"@aggTrade")):
+                frames = [frame for _, frame, stream in block.frames if stream == name]
+                self._published[name].extend(frames[-self._history :])
+
+    def symbols(self) -> Sequence[str]:
+        """The recording's symbols."""
+        return self._symbols
+
+    def symbol_info(self, symbol: str) -> dict[str, object]:
+        """As recorded; invented when exchangeInfo was not."""
+        return self._infos[symbol]
+
+    def depth(self, symbol: str, limit: int) -> bytes:
+        """The last snapshot that was recorded before what is played now; before the first one, that one.
+
+        Raises:
+            RestRefusal: the recording has none of this symbol.
+        """
+        answers = self._books.get(symbol)
+        if not answers:
+            raise RestRefusal(-1001, "Internal error; no book of this symbol is in the recording.", status=500)
+        position = bisect_right(answers, self._position_ns, key=lambda answer: answer.time_ns)
+        body = answers[max(0, position - 1)].body
+        book = json.loads(body)
+        if max(len(book["bids"]), len(book["asks"])) <= limit:
+            return body
+        book["bids"], book["asks"] = book["bids"][:limit], book["asks"][:limit]
+        return json.dumps(book, separators=(",", ":")).encode()
+
+    def trades(self, symbol: str, *, from_id: int | None, limit: int, lagging: bool) -> list[TradeRow]:  # noqa: ARG002
+        """Trades played so far, oldest first."""
+        stream = f"{symbol.lower()}@trade".encode()
+        frames = list(self._published[stream])
+        start = max(0, len(frames) - limit)
+        if from_id is not None:
+            start = bisect_left(frames, from_id, key=lambda frame: _decode_trade(raw_payload(frame, stream)).t)
+        trades = (_decode_trade(raw_payload(frame, stream)) for frame in frames[start : start + limit])
+        return [TradeRow(t.t, t.p, t.q, _quote_text(t.p, t.q), _microseconds(t.T), t.m) for t in trades]
+
+    def aggregates(
+        self, symbol: str, *, from_id: int | None, start_us: int | None, end_us: int | None, limit: int
+    ) -> list[AggregateRow]:
+        """Aggregate trades played so far, oldest first."""
+        stream = f"{symbol.lower()}@aggTrade".encode()
+        frames = list(self._published[stream])
+
+        def decoded(frame: bytes) -> _Aggregate:
+            return _decode_aggregate(raw_payload(frame, stream))
+
+        def time_of(frame: bytes) -> int:
+            return _microseconds(decoded(frame).T)
+
+        start, end = 0, len(frames)
+        if from_id is not None:
+            start = bisect_left(frames, from_id, key=lambda frame: decoded(frame).a)
+        if end_us is not None:
+            end = bisect_right(frames, end_us, key=time_of)
+        if start_us is not None:
+            start = bisect_left(frames, start_us, key=time_of)
+        elif from_id is None:
+            start = max(0, end - limit)
+        rows = [decoded(frame) for frame in frames[start : min(end, start + limit)]]
+        return [AggregateRow(a.a, a.p, a.q, a.f, a.l, _microseconds(a.T), a.m) for a in rows]
+
+    def klines(
+        self, symbol: str, interval: str, *, start_us: int | None, end_us: int | None, limit: int
+    ) -> list[KlineRow]:
+        """None: a recording's candles are not put together again."""
+        del symbol, interval, start_us, end_us, limit
+        return []
+
+
+def _microseconds(time: int) -> int:
+    return time if time >= _MICROSECONDS_FROM else time * 1000
+
+
+def _quote_text(price: str, quantity: str) -> str:
+    return text(quote(_parse(price), _parse(quantity)))
+
+
+def _parse(decimal: str) -> int:
+    whole, _, fraction = decimal.partition(".")
+    return int(whole) * ONE + int(fraction.ljust(8, "0")[:8])
