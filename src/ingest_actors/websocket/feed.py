@@ -53,6 +53,10 @@ class WebSocketFeed:
         """
         await self._link.send(message)
 
+    def unread(self) -> list[FrameBatch]:
+        """Take what was read and not yet received, without waiting; for an owner who goes and leaves nothing behind."""
+        return self._link.read_ahead.drain()
+
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close with a close frame and wait, for a bounded time, for the answer. Idempotent.
 

@@ -124,8 +124,11 @@ class Link:
                 raise self._not_opened(self._stream, error, deadline)
         finally:
             self._end(error)
-            with trio.move_on_after(GOODBYE_TIMEOUT_S, shield=True):  # TLS has a word to say at the end
-                await (self._stream or transport).aclose()
+            try:
+                with trio.move_on_after(GOODBYE_TIMEOUT_S, shield=True):  # TLS has a word to say at the end
+                    await (self._stream or transport).aclose()
+            finally:
+                self._finished.set()
 
     def _address(self) -> WebSocketAddress:
         try:
@@ -278,4 +281,3 @@ class Link:
         self.read_ahead.end(self._verdict)
         if self._closing is not None:
             self._closing.cancel()
-        self._finished.set()

@@ -69,13 +69,21 @@ class ReadAhead:
         await trio.lowlevel.checkpoint()
         while not self._batches:
             if self._end is not None:
-                raise self._end
+                raise self._end.with_traceback(None)
             await self._taker.park()
         batch = self._batches.popleft()
         self.size_bytes -= batch.size_bytes
         if not self.full:
             self._reader.unpark_all()
         return batch
+
+    def drain(self) -> list[FrameBatch]:
+        """Everything that is held, oldest first, without waiting."""
+        batches = list(self._batches)
+        self._batches.clear()
+        self.size_bytes = 0
+        self._reader.unpark_all()
+        return batches
 
     async def wait_room(self) -> None:
         """Wait until there is room, or until the bound is lifted."""

@@ -8,13 +8,10 @@ from typing import Final
 
 import trio
 
-HEAD_BYTES_MAX: Final = 64 * 1024
-"""A server's answer to the handshake is not looked at beyond this; h11 refuses it long before."""
 READ_BYTES: Final = 256 * 1024
 CLOSE_FRAME: Final = 0x88
 _CLOSE_REASON_BYTES_MAX: Final = 123
 _SWITCHING_PROTOCOLS: Final = 101
-_FIRST_FINAL_STATUS: Final = 200
 
 
 class WatchedStream(trio.abc.Stream):
@@ -68,7 +65,11 @@ class WatchedStream(trio.abc.Stream):
         if self.upgraded and bytes(data[:1]) == bytes([CLOSE_FRAME]):
             self.close_sent = True
         async with self._send_lock:
-            await self._transport.send_all(data)
+            try:
+                await self._transport.send_all(data)
+            except trio.BrokenResourceError as broken:
+                self._note_break(broken)
+                raise
 
     async def send_close(self, code: int, reason: str) -> None:
         """Send a close frame of our own unless one has gone out. For violations, which trio-websocket keeps to itself.
@@ -98,7 +99,7 @@ class WatchedStream(trio.abc.Stream):
         try:
             data = await self._transport.receive_some(max_bytes)
         except trio.BrokenResourceError as broken:
-            self._note_end(f"the connection broke: {broken.__cause__ or broken}")
+            self._note_break(broken)
             raise
         finally:
             self.waiting_since = None
@@ -119,6 +120,9 @@ class WatchedStream(trio.abc.Stream):
         if not self.upgraded:
             self._fail_handshake()
         return rest
+
+    def _note_break(self, broken: trio.BrokenResourceError) -> None:
+        self._note_end(f"the connection broke: {broken.__cause__ or broken}")
 
     def _note_end(self, reason: str) -> None:
         self.end_reason = self.end_reason or reason
