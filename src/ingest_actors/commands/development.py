@@ -7,6 +7,43 @@ import typer
 
 from ingest_actors.commands.output import announce
 
+NODES = (1, 3)
+"""Sizes of a development cluster: enough to work with, and enough to lose a node."""
+
+
+def demo(
+    *,
+    duration: Annotated[
+        float | None, typer.Option(help="End after so many seconds of flow; otherwise Ctrl-C ends it.", min=0)
+    ] = None,
+    symbols: Annotated[
+        str, typer.Option(help="Symbols of the simulated market, comma-separated.")
+    ] = "BTCUSDT,ETHUSDT,BNBUSDT,ADAUSDT,XRPUSDT",
+    activity: Annotated[float, typer.Option(help="How busy the market is; 10 = ten times as busy.", min=0.01)] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same market.")] = 0,
+    http_port: Annotated[
+        int, typer.Option(help="Port of health, metrics and page; 0 = any free one.", min=0, max=65535)
+    ] = 0,
+) -> None:
+    """Watch the service at work: a simulated exchange, an embedded Kafka, nothing to install or to start.
+
+    Prints one line of JSON as soon as events flow: `ws_url`, `rest_url`, `bootstrap_servers`, `http_url`; on a terminal
+    a live table too. No settings are read. Exit code 0 = it drained, and the ledger balances.
+
+    For example:
+
+        python -m ingest_actors demo
+
+        python -m ingest_actors demo --activity 20 --duration 30
+    """
+    from ingest_actors.commands.demo import run_it  # noqa: PLC0415
+    from ingest_actors.demo import DemoOptions  # noqa: PLC0415
+
+    options = DemoOptions(
+        symbols=_symbols(symbols), seed=seed, activity=activity, duration_s=duration, http_port=http_port
+    )
+    raise typer.Exit(run_it(options, announce))
+
 
 def simulate(
     *,
@@ -40,11 +77,8 @@ def simulate(
     from ingest_actors.simulator.fault_file import read_faults  # noqa: PLC0415
     from ingest_actors.simulator.faults import FaultScript  # noqa: PLC0415
 
-    names = tuple(filter(None, (symbol.strip().upper() for symbol in symbols.split(","))))
-    if not names:
-        raise typer.BadParameter("at least one symbol is needed", param_hint="--symbols")
     config = SimulatorConfig(
-        host=host, ws_port=ws_port, rest_port=rest_port, symbols=names, seed=seed, speed=speed,
+        host=host, ws_port=ws_port, rest_port=rest_port, symbols=_symbols(symbols), seed=seed, speed=speed,
         recording=tuple(recording or ()), tls=tls, faults=read_faults(faults) if faults else FaultScript(),
     )  # fmt: skip
     run_it(config, announce)
@@ -67,6 +101,16 @@ def dev_broker(
 
         python -m ingest_actors dev-broker --nodes 3 --port 0 --data-dir ./kafka-data
     """
+    if nodes not in NODES:
+        raise typer.BadParameter("1 or 3", param_hint="--nodes")
+
     from ingest_actors.commands.dev_broker import run_it  # noqa: PLC0415
 
     run_it(port=port, nodes=nodes, data_dir=data_dir, announce=announce)
+
+
+def _symbols(given: str) -> tuple[str, ...]:
+    names = tuple(filter(None, (symbol.strip().upper() for symbol in given.split(","))))
+    if not names:
+        raise typer.BadParameter("at least one symbol is needed", param_hint="--symbols")
+    return names

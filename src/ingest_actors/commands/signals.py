@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
@@ -32,7 +32,8 @@ async def obey_signals(
     with trio.open_signal_receiver(*STOP_SIGNALS, signal.SIGHUP) as received:
         task_status.started()
         act = iter((stop, cancel))
-        async for number in _numbers(received):
+        async for received_number in received:
+            number = signal.Signals(received_number)
             if number == signal.SIGHUP:
                 log.warning("reload_refused", signal="SIGHUP", hint="a change of settings needs a restart")
                 continue
@@ -54,8 +55,3 @@ async def run_until_stopped(work: Callable[[], Awaitable[None]]) -> None:
         await nursery.start(partial(obey_signals, stop=cancel, cancel=lambda: None))
         await work()
         cancel()
-
-
-async def _numbers(received: AsyncIterator[int]) -> AsyncIterator[signal.Signals]:
-    async for number in received:
-        yield signal.Signals(number)

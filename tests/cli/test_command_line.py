@@ -1,0 +1,216 @@
+"""Commands, usage errors, help; what becomes of errors."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import pytest
+
+from ingest_actors import __main__, cli
+from ingest_actors.commands import operation
+from ingest_actors.errors import ActorFailed, ExchangeUnreachable, SettingsError
+
+COMMANDS = tuple(cli.COMMANDS)
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Makes a command `healthcheck` that raises."""
+
+    def fail(error):
+        def healthcheck():
+            raise error
+
+        app = cli.typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command("healthcheck")(healthcheck)
+        app.callback()(lambda: None)
+        monkeypatch.setattr(cli, "app", app)
+        return cli.main(["healthcheck"])
+
+    return fail
+
+
+def test_the_commands_are_those_that_were_promised():
+    assert COMMANDS == ("run", "demo", "simulate", "setup-topics", "dev-broker", "healthcheck")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_examples(command, capsys):
+    assert cli.main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "For example:" in text
+    assert f"python -m ingest_actors{'' if command == 'run' else f' {command}'}" in text
+
+
+@pytest.mark.parametrize("command", ["run", "setup-topics", "healthcheck"])
+def test_commands_that_read_settings_take_an_env_file(command, capsys):
+    assert cli.main([command, "--help"]) == 0
+    assert "--env-file" in capsys.readouterr().out
+
+
+def test_the_overview_lists_every_command(capsys):
+    assert cli.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert [command for command in COMMANDS if f"│ {command} " not in text] == []
+
+
+def test_the_version_is_told(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.count(".") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        ([], ["run"]),
+        (["--env-file", "x"], ["run", "--env-file", "x"]),
+        (["demo"], ["demo"]),
+        (["-h"], ["-h"]),
+        (["--version"], ["--version"]),
+    ],
+)
+def test_run_is_meant_when_no_command_is_named(arguments, command):
+    assert cli.with_command(arguments) == command
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--no-such-option"],
+        ["no-such-command"],
+        ["run", "extra"],
+        ["simulate", "--ws-port", "70000"],
+        ["simulate", "--ws-port", "any"],
+        ["simulate", "--symbols", ","],
+        ["simulate", "--speed", "-1"],
+        ["simulate", "--recording", "/nowhere/at-all"],
+        ["simulate", "--faults", "/nowhere/at-all"],
+        ["dev-broker", "--nodes", "4"],
+        ["dev-broker", "--nodes", "2"],
+        ["setup-topics", "--format", "xml"],
+        ["setup-topics", "--allow-repartition"],
+    ],
+)
+def test_bad_usage_ends_with_exit_code_2(arguments, capsys):
+    assert cli.main(arguments) == 2
+    assert capsys.readouterr().err
+
+
+def test_our_errors_are_told_in_a_line_with_their_exit_code(failing, capsys):
+    assert failing(ExchangeUnreachable("wss://x", "no route", hint="check the network")) == 75
+    assert capsys.readouterr().err == "healthcheck: cannot reach wss://x: no route; check the network\n"
+
+
+def test_an_error_in_a_group_is_told_like_one_alone(failing, capsys):
+    inner = ExceptionGroup("inner", [ActorFailed("producer", ExchangeUnreachable("x", "y"))])
+    assert failing(BaseExceptionGroup("outer", [ValueError("beside"), inner])) == 75
+    assert capsys.readouterr().err.startswith("healthcheck: producer failed after 0 restarts")
+
+
+def test_bad_settings_of_a_tool_are_listed(failing, capsys):
+    assert failing(SettingsError(["ONE: bad", "TWO: bad"])) == 2
+    assert capsys.readouterr().err == "settings refused:\n  ONE: bad\n  TWO: bad\n"
+
+
+def test_a_system_error_is_told_in_a_line(failing, capsys):
+    assert failing(OSError(98, "Address already in use")) == 1
+    assert capsys.readouterr().err == "healthcheck: [Errno 98] Address already in use\n"
+
+
+def test_a_bug_in_a_tool_is_not_hidden(failing):
+    with pytest.raises(ZeroDivisionError):
+        failing(ExceptionGroup("bugs", [ZeroDivisionError()]))
+
+
+def test_an_exit_with_a_text_counts_as_failure(failing):
+    assert failing(SystemExit("a text")) == 1
+    assert failing(SystemExit(None)) == 0
+
+
+def test_main_takes_the_arguments_of_the_process(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["ingest-actors", "--version"])
+    assert __main__.main() == 0
+    assert capsys.readouterr().out
+
+
+def test_help_comes_within_a_fraction_of_a_second(start):
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        program = start("--help")
+        assert program.end() == 0
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.6
+
+
+def test_nothing_heavy_is_imported_for_help(start):
+    program = start("--help", PYTHONPROFILEIMPORTTIME="1")
+    assert program.end() == 0
+    imported = {line.rsplit("|")[-1].strip() for line in program.stderr}
+    assert "typer" in imported
+    assert imported.isdisjoint(
+        {"trio", "pydantic", "confluent_kafka", "httpx", "starlette", "hypercorn", "trio_websocket"}
+    )
+
+
+def test_the_programs_commands_are_documented_in_the_same_words():
+    assert operation.run.__doc__.startswith("Stream from the exchange into Kafka")
+
+
+def test_healthcheck_says_what_it_found(capsys, monkeypatch):
+    monkeypatch.setenv("HTTP_PORT", "off")
+    assert cli.main(["healthcheck"]) == 1
+    assert capsys.readouterr().out == "unhealthy: HTTP_PORT=off, so there is nothing to ask; set a port\n"
+
+
+def test_healthcheck_refuses_bad_settings_like_every_command(capsys, tmp_path):
+    (tmp_path / "my.env").write_text("HTTP_PORT=x\nBATCH_SIZE=0\n")
+    assert cli.main(["healthcheck", "--env-file", str(tmp_path / "my.env")]) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("settings refused:\n")
+    assert "HTTP_PORT='x'" in text
+    assert "BATCH_SIZE='0'" in text
+
+
+def test_a_file_of_settings_that_was_named_must_be_there(capsys):
+    assert cli.main(["healthcheck", "--env-file", ".env"]) == 2
+    assert "--env-file .env: No such file; accepted: a file of NAME=value lines" in capsys.readouterr().err
+
+
+def test_setup_topics_refuses_the_embedded_brokers(capsys, monkeypatch):
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "embedded")
+    assert cli.main(["setup-topics"]) == 2
+    assert "its topics live and die with the process that writes them" in capsys.readouterr().err
+
+
+def test_a_simulated_exchange_announces_itself_and_ends_cleanly(start, tmp_path):
+    (tmp_path / "faults.json").write_text(json.dumps([{"action": "cut", "after_frames": 5, "connections": [1]}]))
+    program = start("simulate", "--ws-port", "0", "--rest-port", "0", "--faults", "faults.json", "--seed", "3")
+    ready = program.answer()
+    assert ready["ws_url"].startswith("ws://127.0.0.1:")
+    assert ready["rest_url"].startswith("http://127.0.0.1:")
+    assert ready["ca_file"] is None
+    program.send(signal.SIGINT)
+    assert program.end() == 0
+    assert program.stderr == []
+
+
+def test_a_port_that_is_taken_is_told_in_a_line(start):
+    first = start("simulate")
+    port = first.answer()["ws_url"].rpartition(":")[2]
+    second = start("simulate", "--ws-port", port)
+    assert second.end() == 1
+    assert len(second.stderr) == 1
+    assert "simulate: " in second.stderr[0]
+    assert "in use" in second.stderr[0]
+
+
+@pytest.mark.broker
+def test_a_development_broker_announces_itself_and_ends_cleanly(start, tmp_path):
+    program = start("dev-broker", "--port", "0", "--data-dir", str(tmp_path / "data"))
+    ready = program.answer()
+    assert ready["bootstrap_servers"].startswith("127.0.0.1:")
+    program.send(signal.SIGTERM)
+    assert program.end() == 0
