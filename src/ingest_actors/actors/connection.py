@@ -12,6 +12,7 @@ import trio
 from ingest_actors.announce import Announcer
 from ingest_actors.errors import ExchangeUnreachable, FeedClosed
 from ingest_actors.messages import FrameBatch
+from ingest_actors.nursery import open_nursery
 from ingest_actors.protocols import Feed, Subscriber
 from ingest_actors.status import ConnectionStatus, Tallies
 from ingest_actors.supervision import Backoff, Mailbox
@@ -22,8 +23,8 @@ HEALTHY_AFTER_S = 60.0
 BLOCKED_NOTICE_S = 1.0
 """Reading that stood still for less than this is not worth a word when the connection ends."""
 
-OpenFeed = Callable[[str, str, Callable[[list[bytes]], list[bytes]]], AbstractAsyncContextManager[Feed]]
-"""Opens a feed: the URL, the connection's name, and what sees the frames first."""
+OpenFeed = Callable[..., AbstractAsyncContextManager[Feed]]
+"""Opens a feed: ``open_feed(url, name=..., intercept=...)``; `intercept` sees the messages first."""
 
 
 @dataclass(slots=True)
@@ -50,7 +51,6 @@ class Connection:
     opened_at_ms: int | None = None
     failures: int = 0
     ending_expected: bool = False
-    blocked_s: float = 0.0
     carry: deque[FrameBatch] = field(default_factory=deque)
 
     def status(self) -> ConnectionStatus:
@@ -76,6 +76,7 @@ async def connection(
     subscriber: Callable[[tuple[str, ...]], Subscriber],
     backoff: Backoff,
     failures_max: int,
+    on_open: Callable[[], None],
     announce: Announcer,
     tallies: Tallies,
     clock_ms: Callable[[], int],
@@ -91,6 +92,7 @@ async def connection(
         subscriber: makes the control protocol of a new connection, from its streams.
         backoff: the delays between attempts.
         failures_max: failures in a row before giving up; 0 = never.
+        on_open: called when all streams are acknowledged.
         announce: told of openings, closings and failures.
         tallies: told of reconnections.
         clock_ms: wall clock, ms since the epoch.
@@ -102,7 +104,7 @@ async def connection(
         state.url = endpoint()
         state.state = "connecting"
         await attempt()
-        life = _Life(state, outbox, announce, clock_ms)
+        life = _Life(state, outbox, on_open, announce, clock_ms)
         failure = await life.run(open_feed, subscriber(state.streams))
         if life.healthy:
             state.failures = 0
@@ -111,8 +113,11 @@ async def connection(
         if state.ending_expected:
             state.ending_expected = False
             continue
-        tallies.reconnects["unreachable" if isinstance(failure, ExchangeUnreachable) else "closed"] += 1
-        state.failures += 1
+        if life.blocked_s >= BLOCKED_NOTICE_S:
+            tallies.reconnects["blocked"] += 1  # our own doing: no reason to give up on the exchange
+        else:
+            tallies.reconnects["unreachable" if isinstance(failure, ExchangeUnreachable) else "closed"] += 1
+            state.failures += 1
         if failures_max and state.failures >= failures_max:
             state.state = "closed"
             raise _gave_up(state, failure)
@@ -139,31 +144,40 @@ class _Life:
         self,
         state: Connection,
         outbox: Mailbox[FrameBatch],
+        on_open: Callable[[], None],
         announce: Announcer,
         clock_ms: Callable[[], int],
     ) -> None:
         self._state = state
         self._outbox = outbox
+        self._on_open = on_open
         self._announce = announce
         self._clock_ms = clock_ms
         self._first_data_s: float | None = None
         self._last_data_s = 0.0
         self._blocked_s = 0.0
+        self._blocked_from_s: float | None = None
 
     @property
     def healthy(self) -> bool:
         return self._first_data_s is not None and self._last_data_s - self._first_data_s >= HEALTHY_AFTER_S
 
+    @property
+    def blocked_s(self) -> float:
+        """How long the mailbox had no room for what was read, seconds."""
+        now_s = trio.current_time()
+        return self._blocked_s + (0.0 if self._blocked_from_s is None else now_s - self._blocked_from_s)
+
     async def run(self, open_feed: OpenFeed, subscriber: Subscriber) -> ExchangeUnreachable | FeedClosed:
         """Returns why it ended."""
         state = self._state
         try:
-            async with open_feed(state.url, state.name, subscriber.intercept) as feed:
+            async with open_feed(state.url, name=state.name, intercept=subscriber.intercept) as feed:
                 state.state = "subscribing"
                 state.opened_at_ms = self._clock_ms()
                 self._announce("connection_opened", connection=state.name, url=state.url, streams=len(state.streams))
                 try:
-                    async with trio.open_nursery(strict_exception_groups=False) as nursery:
+                    async with open_nursery() as nursery:
                         nursery.start_soon(self._subscribe, feed, subscriber)
                         await self._pump(feed)
                 finally:
@@ -193,17 +207,19 @@ class _Life:
             state.acknowledged = acknowledged
             if acknowledged == len(state.streams):
                 state.state = "open"
+                self._on_open()
 
     async def _pump(self, feed: Feed) -> None:
         carry = self._state.carry
         while True:
             while carry:
                 batch = carry[0]
-                waited_from_s = trio.current_time()
+                self._blocked_from_s = trio.current_time()
                 await self._outbox.wait_for_room(batch)
                 self._outbox.put_nowait(batch)
                 carry.popleft()
-                self._blocked_s += trio.current_time() - waited_from_s
+                self._blocked_s += trio.current_time() - self._blocked_from_s
+                self._blocked_from_s = None
             carry.append(await feed.receive())
             self._last_data_s = trio.current_time()
             if self._first_data_s is None:
@@ -211,8 +227,8 @@ class _Life:
 
     def _closed(self, closed: FeedClosed) -> None:
         fields = {"connection": self._state.name, "code": closed.code, "reason": closed.reason}
-        if self._blocked_s >= BLOCKED_NOTICE_S:
-            fields["blocked_s"] = round(self._blocked_s, 3)
+        if self.blocked_s >= BLOCKED_NOTICE_S:
+            fields["blocked_s"] = round(self.blocked_s, 3)
             fields["hint"] = "the exchange cuts readers that stop reading: Kafka did not take records as fast as they came"
         self._announce(
             "connection_closed",

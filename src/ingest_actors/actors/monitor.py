@@ -39,11 +39,12 @@ async def monitor(
     rates: Rates,
     interval_s: float,
     metrics: Callable[[], dict[str, Any]],
+    look: Callable[[], None],
     announce: Callable[..., None],
 ) -> None:
     """Sample rates, and say ``service_metrics`` every `interval_s` seconds; ends only by cancellation.
 
-    The ledger is checked at each turn: one that does not balance is a bug of ours, and worth an error.
+    `look` is called at each turn, for what changes without anybody's doing.
     """
     start_s = trio.current_time()
     next_line_s = start_s + interval_s
@@ -52,6 +53,7 @@ async def monitor(
         await trio.sleep(SAMPLE_INTERVAL_S)
         now_s = trio.current_time()
         rates.sample(now_s)
+        look()
         if now_s >= next_line_s:
             next_line_s += interval_s
             announce("service_metrics", **metrics())

@@ -19,11 +19,13 @@ class Wanted:
     Attributes:
         streams: names to subscribe, each once.
         listed: how many of them the exchange lists; None when it could not be asked.
+        asked: how many streams the settings amount to, those of unlisted symbols included; None: as many as `streams`.
         unlisted: symbols that were asked for and that the exchange does not list, each with the nearest that it does.
     """
 
     streams: tuple[str, ...]
     listed: int | None = None
+    asked: int | None = None
     unlisted: Mapping[str, str] = field(default_factory=dict)
 
 

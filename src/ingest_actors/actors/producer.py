@@ -71,6 +71,7 @@ class Handover:
         self._entries: deque[_Entry] = deque()
         self._awaited: deque[_Entry] = deque()
         self._owed: deque[_Entry] = deque()
+        self._again: deque[_Entry] = deque()
         self._turn = trio.Lock()
         self._broken: SinkBroken | None = None
         self._settled = trio.Event()
@@ -78,6 +79,11 @@ class Handover:
 
     async def offer(self) -> None:
         """Hand over until the inbox ends, then wait until everything is settled."""
+        while self._again:
+            async with self._turn:
+                entry = self._again[0]
+                await self._sink.accept(entry.batch if entry.dead_letters is None else entry.dead_letters)
+                self._awaited.append(self._again.popleft())
         while True:
             try:
                 batch = await self._inbox.take()
@@ -110,11 +116,17 @@ class Handover:
             self._refused = trio.Event()
             await self._refused.wait()
 
-    async def recover(self, broken: SinkBroken | None = None) -> None:
-        """If the sink broke: give up when that happened too often in a row, else reset it and offer all again."""
-        if broken is not None and self._broken is None:
+    def broke(self, broken: SinkBroken) -> None:
+        """Note that the sink broke; whoever lives next recovers."""
+        if self._broken is None:
             self._broken = broken
             self.breaks += 1
+
+    async def recover(self) -> None:
+        """If the sink broke: give up when that happened too often in a row, else reset it.
+
+        What it had not acknowledged is offered again, in order, before anything new.
+        """
         if self._broken is None:
             return
         if self.breaks > self._breaks_max:
@@ -126,10 +138,9 @@ class Handover:
         log.warning("sink_reset", cause=self._broken.cause, breaks=self.breaks, unacknowledged=len(self._entries))
         await self._sink.reset()
         self._broken = None
-        self._entries.clear()
         self._awaited.clear()
         self._owed.clear()
-        self._inbox.unpin()
+        self._again = deque(entry for entry in self._entries if not entry.acknowledged)
         self._inbox.rewind(crashed=False)
 
     async def _offer_dead_letters(self, entry: _Entry) -> None:
@@ -196,8 +207,8 @@ async def producer(handover: Handover) -> None:
     Raises:
         SinkUnreachable: the sink broke more often in a row than it may.
     """
-    await handover.recover()
     while True:
+        await handover.recover()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(handover.settle)
@@ -206,9 +217,15 @@ async def producer(handover: Handover) -> None:
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             broken, others = group.split(SinkBroken)
-            if broken is None or others is not None:
+            if broken is None:
                 raise
-            cause = broken.exceptions[0]
+            handover.broke(_first(broken))
+            if others is not None:
+                raise others from None
         else:
             return
-        await handover.recover(cause if isinstance(cause, SinkBroken) else None)
+
+
+def _first(group: BaseExceptionGroup[SinkBroken]) -> SinkBroken:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,0 +1,90 @@
+"""The real ways to the exchange: its WebSocket endpoints, and its REST interface for what the settings amount to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import httpx
+
+from ingest_actors.actors.planner import Wanted
+from ingest_actors.announce import Announcer
+from ingest_actors.binance.endpoint import stream_urls
+from ingest_actors.binance.names import streams_for
+from ingest_actors.binance.rest import RestClient
+from ingest_actors.binance.subscriber import StreamSubscriber
+from ingest_actors.binance.symbols import expand_symbols, is_pattern
+from ingest_actors.errors import ExchangeUnreachable, SettingsError
+from ingest_actors.settings import Settings
+from ingest_actors.topology import Network
+from ingest_actors.websocket.connect import Connector, connect_tcp_tls
+from ingest_actors.websocket.feed import open_feed
+
+LISTING_TIMEOUT_S = 5.0
+"""How long symbols that are named one by one wait to be checked: the stream matters more than the check."""
+
+
+def real_network(
+    settings: Settings,
+    *,
+    clock_ms: Callable[[], int],
+    connect: Connector = connect_tcp_tls,
+    rest_transport: httpx.AsyncBaseTransport | None = None,
+) -> Network:
+    """The network that the settings describe.
+
+    Args:
+        settings: endpoints and limits.
+        clock_ms: wall clock for the time of receipt, ms since the epoch.
+        connect: the way to the WebSocket endpoints.
+        rest_transport: the way to the REST interface; None = the network.
+    """
+    return Network(
+        endpoints=stream_urls(settings.binance_ws_url),
+        open_feed=partial(
+            open_feed,
+            connect=connect,
+            max_message_bytes=settings.ws_message_max_bytes,
+            fast=settings.websocket_fast_path,
+            receive_pause_max_s=settings.receive_pause_max_ms / 1000,
+            clock_ms=clock_ms,
+        ),
+        subscriber=StreamSubscriber,
+        resolve=partial(_resolve, settings, rest_transport),
+    )
+
+
+async def _resolve(settings: Settings, transport: httpx.AsyncBaseTransport | None, announce: Announcer) -> Wanted:
+    """What is to be subscribed. Symbols that are named are subscribed even if the exchange cannot be asked about them;
+    patterns mean nothing without it.
+
+    Raises:
+        ExchangeUnreachable: there are patterns, and nobody to ask.
+        SettingsError: the exchange lists none of the symbols.
+    """
+    symbols, types = settings.binance_symbols, settings.binance_stream_types
+    patterns = any(is_pattern(symbol) for symbol in symbols)
+    try:
+        async with RestClient(settings.binance_rest_url, transport=transport, timeout_s=LISTING_TIMEOUT_S) as rest:
+            statuses = await rest.exchange_info(None if patterns else symbols)
+    except ExchangeUnreachable as failure:
+        if patterns:
+            raise
+        announce(
+            "symbols_unchecked",
+            level="warning",
+            url=failure.url,
+            cause=failure.cause,
+            hint="a misspelt symbol would be silent; BINANCE_REST_URL is where symbols are checked",
+        )
+        return Wanted(tuple(streams_for(symbols, types)))
+    expanded = expand_symbols(symbols, statuses)
+    streams = tuple(streams_for(expanded.symbols, types))
+    if not streams:
+        given = ",".join(symbols)
+        nearest = ", ".join(name for name in expanded.unknown.values() if name)
+        raise SettingsError(
+            [f"BINANCE_SYMBOLS={given}: the exchange lists none of these" + (f"; near: {nearest}" if nearest else "")]
+        )
+    wanted = len(streams_for([*expanded.symbols, *expanded.unknown], types))
+    return Wanted(streams, listed=len(streams), asked=wanted, unlisted=expanded.unknown)

@@ -1,0 +1,228 @@
+"""One service, from start to stop: opens what the pipeline needs, runs it, and can be asked how it is."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from ingest_actors.announce import Announcer
+from ingest_actors.bounds import Bounds
+from ingest_actors.errors import IngestError, SinkUnreachable
+from ingest_actors.kafka.opening import open_sink
+from ingest_actors.ledger import LedgerEntry
+from ingest_actors.network import real_network
+from ingest_actors.nursery import open_nursery
+from ingest_actors.protocols import Sink
+from ingest_actors.settings import Settings
+from ingest_actors.status import Status, Tallies
+from ingest_actors.summary import get_metrics
+from ingest_actors.supervision import Backoff
+from ingest_actors.topology import RECONNECT_MAX_S, Network, Topology
+
+SINK_CLOSE_S_MAX = 2.0
+"""Longest that letting go of the sink may take at the end: everything is acknowledged by then, or given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopReport:
+    """How a service ended.
+
+    Attributes:
+        reason: ``stopped``, ``cancelled`` or ``failed``.
+        ledger: the totals at the end.
+        unfinished: actors that the deadline caught, in data order.
+        left: items that each mailbox still held.
+        error: what it failed of.
+    """
+
+    reason: str
+    ledger: LedgerEntry
+    unfinished: tuple[str, ...] = ()
+    left: dict[str, int] | None = None
+    error: IngestError | None = None
+
+
+class DrainTimedOut(IngestError):
+    """The drain did not finish within `SHUTDOWN_TIMEOUT_SECONDS`.
+
+    Attributes:
+        unfinished: actors that it caught, in data order.
+        in_flight: events that were neither delivered nor dead-lettered.
+    """
+
+    def __init__(self, unfinished: tuple[str, ...], in_flight: int) -> None:
+        self.unfinished = unfinished
+        self.in_flight = in_flight
+        super().__init__(unfinished, in_flight)
+
+    def __str__(self) -> str:
+        return f"the drain timed out: {', '.join(self.unfinished)} unfinished, {self.in_flight} events in flight"
+
+
+def wall_clock_ms() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Service:
+    """One service. It runs once; everything but `run` may be called at any time, on the same trio thread.
+
+    Args:
+        settings: what to do.
+        sink: where the events go; None = Kafka, by the settings.
+        network: the ways to the exchange; None = the real ones.
+        clock_ms: wall clock, ms since the epoch.
+        rng: for jitter.
+
+    Attributes:
+        announcer: what happens, for `Ingest.events`.
+        report: how it ended; None until then.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        sink: Sink | None = None,
+        network: Network | None = None,
+        clock_ms: Callable[[], int] = wall_clock_ms,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.settings = settings
+        self.announcer = Announcer(settings.instance_name, clock_ms)
+        self.report: StopReport | None = None
+        self._rng = rng or random.Random()
+        self._clock_ms = clock_ms
+        self._given_sink = sink
+        self._topology = Topology(
+            settings,
+            network=network or real_network(settings, clock_ms=clock_ms),
+            announce=self.announcer,
+            clock_ms=clock_ms,
+            rng=self._rng,
+        )
+        self._stop_wanted = trio.Event()
+        self._ended = trio.Event()
+        self._scope = trio.CancelScope()
+
+    # -- asked from outside
+
+    def stop(self) -> None:
+        """Begin to drain and stop; returns at once; idempotent."""
+        self._stop_wanted.set()
+        self._topology.line.drain()
+
+    def cancel(self) -> None:
+        """Stop at once, whatever is in flight."""
+        self._topology.cancel()
+        self._scope.cancel()
+
+    async def wait_ready(self) -> None:
+        """Wait until every planned connection is subscribed and the sink accepts."""
+        await self._topology.ready.wait()
+
+    async def wait_stopped(self) -> None:
+        """Wait until `run` is over, however it ended."""
+        await self._ended.wait()
+
+    def status(self) -> Status:
+        """A picture of the service right now."""
+        return self._topology.status()
+
+    def get_metrics(self) -> dict[str, Any]:
+        """The same in one plain dictionary: see `ingest_actors.summary.get_metrics`."""
+        return get_metrics(self.status())
+
+    # -- run
+
+    async def run(self, *, task_status: trio.TaskStatus[Service] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until stopped. `task_status` is told once every connection is subscribed and the sink answers.
+
+        Raises:
+            IngestError: it could not start, gave up, or could not drain in time.
+
+        Cancelled: everything stops at once, without a drain.
+        """
+        reason = "failed"
+        error: IngestError | None = None
+        try:
+            with self._scope:
+                reason = "cancelled"
+                await self._run(task_status)
+                reason = "stopped"
+        except IngestError as failure:
+            reason, error = "failed", failure
+            raise
+        except BaseExceptionGroup:
+            reason = "failed"
+            raise
+        finally:
+            self.report = StopReport(
+                reason,
+                self._topology.ledger.total(),
+                unfinished=error.unfinished if isinstance(error, DrainTimedOut) else (),
+                left=self._topology.left(),
+                error=error,
+            )
+            self.announcer.end()
+            self._ended.set()
+
+    async def _run(self, task_status: trio.TaskStatus[Service]) -> None:
+        sink = await self._open_sink()
+        if sink is None:
+            return
+        try:
+            async with open_nursery() as nursery:
+                nursery.start_soon(self._tell_ready, task_status)
+                report = await self._topology.run(sink)
+                nursery.cancel_scope.cancel()
+        finally:
+            with trio.move_on_after(SINK_CLOSE_S_MAX, shield=True):
+                await sink.aclose()
+        if not report.clean:
+            raise DrainTimedOut(report.unfinished, self._topology.ledger.total().in_flight)
+
+    async def _tell_ready(self, task_status: trio.TaskStatus[Service]) -> None:
+        await self._topology.ready.wait()
+        task_status.started(self)
+
+    async def _open_sink(self) -> Sink | None:
+        """The sink, tried again as the settings say; None when the service was stopped meanwhile."""
+        if self._given_sink is not None:
+            return self._given_sink
+        settings = self.settings
+        backoff = Backoff(settings.reconnect_interval, RECONNECT_MAX_S, rng=self._rng)
+        sink: Sink | None = None
+        async with open_nursery() as nursery:
+            nursery.start_soon(self._cancel_on_stop, nursery.cancel_scope)
+            while sink is None:
+                try:
+                    sink = await open_sink(settings, queue_bytes=Bounds.of(settings.buffer_max_bytes).sink)
+                except SinkUnreachable as failure:
+                    delay_s = backoff.next_s()
+                    self._tell_unreachable(failure, backoff.failures, delay_s)
+                    if settings.max_retries and backoff.failures >= settings.max_retries:
+                        raise
+                    await trio.sleep(delay_s)
+            nursery.cancel_scope.cancel()
+        return sink
+
+    def _tell_unreachable(self, failure: SinkUnreachable, failures: int, delay_s: float) -> None:
+        self.announcer(
+            "kafka_producer_creation_failed",
+            level="error",
+            target=failure.target,
+            cause=failure.cause,
+            hint=failure.hint,
+            failures=failures,
+            retry_in_s=round(delay_s, 3),
+        )
+
+    async def _cancel_on_stop(self, scope: trio.CancelScope) -> None:
+        await self._stop_wanted.wait()
+        scope.cancel()
