@@ -6,7 +6,7 @@ import ssl
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import trio
@@ -81,21 +81,40 @@ async def open_exchange(config: SimulatorConfig) -> AsyncIterator[SimulatedExcha
         SettingsError: TLS was asked for and is not installed; a recording cannot be read.
         OSError: a port is taken.
     """
-    async with AsyncExitStack() as stack:
-        source = await _open_source(config)
-        server = WebSocketServer(source, config.limits, config.faults, seed=config.seed)
-        rest_app = make_rest_app(source, weight_per_minute=config.limits.weight_per_minute)
-        context: ssl.SSLContext | None = None
-        ca_file = server_file = None
+    source = await _open_source(config)
+    server = WebSocketServer(source, config.limits, config.faults, seed=config.seed)
+    rest_app = make_rest_app(source, weight_per_minute=config.limits.weight_per_minute)
+    context: ssl.SSLContext | None = None
+    ca_file = server_file = None
+    with ExitStack() as stack:
         if config.tls:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="simulated-exchange-")))
             context, ca_file, server_file = make_tls(directory, config.host, "localhost", "127.0.0.1", "::1")
-        nursery = await stack.enter_async_context(trio.open_nursery())
-        stack.callback(nursery.cancel_scope.cancel)
-        await nursery.start(_run_source, source)
-        ws_url = await _serve_websocket(nursery, server, config, context)
-        rest_url = await _serve_rest(nursery, rest_app, config, server_file)
-        yield SimulatedExchange(source, server, rest_app, ws_url=ws_url, rest_url=rest_url, ca_file=ca_file)
+        async with _open_nursery() as nursery:
+            await nursery.start(_run_source, source)
+            ws_url = await _serve_websocket(nursery, server, config, context)
+            rest_url = await _serve_rest(nursery, rest_app, config, server_file)
+            yield SimulatedExchange(source, server, rest_app, ws_url=ws_url, rest_url=rest_url, ca_file=ca_file)
+
+
+@asynccontextmanager
+async def _open_nursery() -> AsyncIterator[trio.Nursery]:
+    """A nursery that ends with its block, and lets what the block raises through as it is instead of in a group."""
+    raised: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                yield nursery
+            except BaseException as error:
+                raised = error
+                raise
+            finally:
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if raised is None or group.exceptions != (raised,):
+            raise
+    if raised is not None:
+        raise raised
 
 
 async def run_simulator(config: SimulatorConfig, announce: Callable[[dict[str, str | None]], None]) -> None:

@@ -1,76 +1,70 @@
-"""Fault scripts as files: JSON, a list of faults.
+"""Fault scripts in files: TOML, one table a fault.
 
-    [{"action": "cut_mid_frame", "after_frames": 1000, "connections": [1]},
-     {"action": "close_with", "code": 1001, "reason": "maintenance", "after_frames": 5000}]
+[[fault]]
+do = "cut_mid_frame"      # or cut, half_open, mute, close
+after_frames = 1000       # of the connection's data frames; 0 when left out
+connections = [1, 3]      # by the order of their handshakes; every one when left out
 
-`action` is one of the classes of `ingest_actors.simulator.faults`, written small, with its own attributes beside it;
-`after_frames` and `connections` are those of `Fault` and may be left out.
+[[fault]]
+do = "close"
+code = 1001
+reason = "going away"
 """
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
-from typing import TypeAlias
-
-import msgspec
+from typing import Any
 
 from ingest_actors.errors import SettingsError
-from ingest_actors.simulator import faults
-from ingest_actors.simulator.faults import Fault, FaultScript
+from ingest_actors.simulator.faults import Action, CloseWith, Cut, CutMidFrame, Fault, FaultScript, HalfOpen, Mute
 
-
-class _Entry(msgspec.Struct, frozen=True, tag_field="action", forbid_unknown_fields=True):
-    after_frames: int = 0
-    connections: frozenset[int] = frozenset()
-
-    def fault(self) -> Fault:
-        return Fault(self.action(), self.after_frames, self.connections)
-
-    def action(self) -> faults.Action:
-        raise NotImplementedError
-
-
-class _CutMidFrame(_Entry, frozen=True, tag="cut_mid_frame"):
-    def action(self) -> faults.Action:
-        return faults.CutMidFrame()
-
-
-class _Cut(_Entry, frozen=True, tag="cut"):
-    def action(self) -> faults.Action:
-        return faults.Cut()
-
-
-class _HalfOpen(_Entry, frozen=True, tag="half_open"):
-    def action(self) -> faults.Action:
-        return faults.HalfOpen()
-
-
-class _Mute(_Entry, frozen=True, tag="mute"):
-    def action(self) -> faults.Action:
-        return faults.Mute()
-
-
-class _CloseWith(_Entry, frozen=True, tag="close_with"):
-    code: int = 1001
-    reason: str = ""
-
-    def action(self) -> faults.Action:
-        return faults.CloseWith(self.code, self.reason)
-
-
-_AnyEntry: TypeAlias = _CutMidFrame | _Cut | _HalfOpen | _Mute | _CloseWith
+_ACTIONS: dict[str, type[Action]] = {
+    "cut_mid_frame": CutMidFrame,
+    "cut": Cut,
+    "half_open": HalfOpen,
+    "mute": Mute,
+    "close": CloseWith,
+}
 
 
 def read_faults(path: Path) -> FaultScript:
-    """The fault script in a file.
+    """The script in a file.
 
     Raises:
-        SettingsError: it cannot be read, or says what is not understood.
+        SettingsError: it cannot be read, or asks for something that there is not; every problem is named.
     """
     try:
-        entries = msgspec.json.decode(path.read_bytes(), type=list[_AnyEntry])
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsError([f"{path}: {error.strerror}; accepted: a JSON list of faults"]) from error
-    except msgspec.MsgspecError as error:
-        raise SettingsError([f"{path}: {error}; accepted: a JSON list of faults"]) from error
-    return FaultScript([entry.fault() for entry in entries])
+        raise SettingsError([f"faults {path}: cannot be read: {error.strerror}"]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError([f"faults {path}: is not TOML: {error}"]) from error
+    problems = [f"faults {path}: unknown table {name!r}; accepted: fault" for name in content if name != "fault"]
+    tables = content.get("fault", [])
+    faults = []
+    for number, table in enumerate(tables if isinstance(tables, list) else [tables], 1):
+        try:
+            faults.append(_fault(dict(table)))
+        except (ValueError, TypeError) as error:
+            problems.append(f"faults {path}, fault {number}: {error}")
+    if problems:
+        raise SettingsError(problems)
+    return FaultScript(faults)
+
+
+def _fault(table: dict[str, Any]) -> Fault:
+    name = table.pop("do", None)
+    if name not in _ACTIONS:
+        raise ValueError(f"do = {name!r}; accepted: {', '.join(_ACTIONS)}")
+    after_frames = table.pop("after_frames", 0)
+    connections = table.pop("connections", [])
+    if not isinstance(after_frames, int) or after_frames < 0:
+        raise ValueError(f"after_frames = {after_frames!r}; accepted: a whole number from 0")
+    if not isinstance(connections, list) or not all(isinstance(number, int) for number in connections):
+        raise ValueError(f"connections = {connections!r}; accepted: a list of whole numbers from 1")
+    options = {key: table.pop(key) for key in ("code", "reason") if key in table and name == "close"}
+    if table:
+        raise ValueError(f"unknown: {', '.join(table)}")
+    return Fault(_ACTIONS[name](**options), after_frames=after_frames, connections=frozenset(connections))

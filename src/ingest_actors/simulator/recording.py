@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from ingest_actors.errors import SettingsError
 from ingest_actors.simulator.handshake import parse_target
-from ingest_actors.simulator.wire import text_frame
+from ingest_actors.simulator.wire import TEXT_HEADERS, text_frame
 
 _READ_BYTES = 64 * 1024
 _BLOCK_BYTES = 256 * 1024
@@ -90,7 +90,11 @@ class Block:
     @cached_property
     def wire(self) -> bytes:
         """All frames in combined form, as they go over the wire."""
-        return b"".join([text_frame(frame) for _, frame, _ in self.frames])
+        headers = TEXT_HEADERS
+        try:
+            return b"".join([headers[len(frame)] + frame for _, frame, _ in self.frames])
+        except IndexError:  # one is longer than the table
+            return b"".join([text_frame(frame) for _, frame, _ in self.frames])
 
 
 class Recording:
@@ -123,7 +127,8 @@ class Recording:
             self._look_through(path)
         self.answers.sort(key=lambda answer: answer.time_ns)
         self.streams = tuple(sorted(self._streams))
-        self.symbols = tuple(sorted({symbol_of(stream) for stream in self.streams} - {""}))
+        named = [symbol_of(stream) for stream in self.streams] + [answer.symbol for answer in self.answers]
+        self.symbols = tuple(sorted(set(named) - {""}))
 
     def blocks(self) -> Iterator[tuple[Path, Block]]:
         """All frames, block by block, each with its file; never more than one block in memory."""

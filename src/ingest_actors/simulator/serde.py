@@ -14,6 +14,12 @@ _ESCAPE_OR_CONTROL = {
     "Invalid \\escape": "invalid escape",
     "Invalid \\uXXXX escape": "invalid escape",
 }
+_SAME_EVERYWHERE = {
+    "Extra data": "trailing characters",
+    "Illegal trailing comma before end of object": "trailing comma",
+    "Illegal trailing comma before end of array": "trailing comma",
+    "Expecting ':' delimiter": "expected `:`",
+}
 _OPENERS = {"{": "an object", "[": "a list"}
 
 
@@ -43,34 +49,28 @@ def end_of_value(text: str, key: str) -> str:
 
 def name_of(value: object) -> str:
     """How the parser calls a value of the wrong type."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return f"boolean `{str(value).lower()}`"
-    if isinstance(value, int):
-        return f"integer `{value}`"
-    if isinstance(value, float):
-        return f"floating point `{value}`"
-    if isinstance(value, str):
-        return f"string {json.dumps(value, ensure_ascii=False)}"
-    return "map" if isinstance(value, dict) else "sequence"
+    if isinstance(value, dict | list):
+        return "map" if isinstance(value, dict) else "sequence"
+    kinds: dict[type, str] = {bool: "boolean", int: "integer", float: "floating point", str: "string"}
+    kind = kinds.get(type(value))
+    text = json.dumps(value, ensure_ascii=False)
+    if kind is None:
+        return text
+    return f"{kind} {text}" if kind == "string" else f"{kind} `{text}`"
 
 
 def _words(error: json.JSONDecodeError, text: str) -> str:
     for start, words in _ESCAPE_OR_CONTROL.items():
         if error.msg.startswith(start):
             return words
-    if error.msg == "Extra data":
-        return "trailing characters"
-    if error.msg == "Expecting property name enclosed in double quotes":
-        return "trailing comma" if text[error.pos] == "}" else "key must be a string"
-    if error.msg == "Illegal trailing comma before end of object":
-        return "trailing comma"
-    if error.msg == "Expecting ':' delimiter":
-        return "expected `:`"
+    if error.msg in _SAME_EVERYWHERE:
+        return _SAME_EVERYWHERE[error.msg]
     if error.msg == "Expecting ',' delimiter":
         return "expected `,` or `]`" if _innermost(text[: error.pos]) == "[" else "expected `,` or `}`"
-    return "trailing comma" if text[error.pos] == "]" else "expected value"
+    at_a_bracket = text[error.pos] in "]}"
+    if error.msg == "Expecting property name enclosed in double quotes":
+        return "trailing comma" if at_a_bracket else "key must be a string"
+    return "trailing comma" if text[error.pos] == "]" and text[: error.pos].rstrip().endswith(",") else "expected value"
 
 
 def _end_of_input(text: str) -> str:

@@ -84,7 +84,7 @@ class DepthFeed(_GridFeed):
         if first_id > last_id:
             return
         self.borders.append(last_id)
-        render = (payloads.depth_update, now_us, self._market.spec.name, first_id, last_id, *book.changes(first_id))
+        render = (payloads.depth_update, now_us, self._market.spec.name, (first_id, last_id), book.changes(first_id))
         if self.rng.random() < 0.02:  # noqa: PLR2004 - a few inversions among thousands of frames
             self._scheduler.at(now_us + self.rng.randrange(1000, 4000), self.channel.emit, *render)
         else:

@@ -9,7 +9,10 @@ from ingest_actors.simulator.market.book import OrderBook
 from ingest_actors.simulator.market.symbols import SymbolSpec
 
 _KEEP_LEVELS = 5
-"""No order takes a side of the book below this many levels."""
+"""A side of the book never has fewer levels than this ..."""
+
+_KEEP_SHARE = 0.6
+"""... and no order takes it below this share of its usual depth."""
 
 _TAKE, _CANCEL = 0.27, 0.52
 """Shares of the arrivals, cumulative: takers, cancellations; the rest are orders that come to rest."""
@@ -115,7 +118,8 @@ class OrderFlow:
         side = book.asks if buys else book.bids
         wanted = steps * step
         fills = []
-        while wanted and len(side) > _KEEP_LEVELS:
+        keep = max(_KEEP_LEVELS, int(_KEEP_SHARE * self.spec.levels))
+        while wanted and len(side) > keep:
             key = side[-1]
             available = book.quantities[key]
             quantity = min(wanted, available)

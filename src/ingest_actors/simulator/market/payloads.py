@@ -48,12 +48,12 @@ def levels(side: Iterable[Level]) -> str:
 
 
 def depth_update(
-    unit: int, event_us: int, symbol: str, first_id: int, last_id: int, bids: list[Level], asks: list[Level]
+    unit: int, event_us: int, symbol: str, ids: tuple[int, int], changes: tuple[list[Level], list[Level]]
 ) -> bytes:
-    """`depthUpdate`."""
+    """`depthUpdate`: first and last update id, changed bids and asks."""
     return (
-        f'{{"e":"depthUpdate","E":{event_us // unit},"s":"{symbol}","U":{first_id},"u":{last_id}'
-        f',"b":{levels(bids)},"a":{levels(asks)}}}'
+        f'{{"e":"depthUpdate","E":{event_us // unit},"s":"{symbol}","U":{ids[0]},"u":{ids[1]}'
+        f',"b":{levels(changes[0])},"a":{levels(changes[1])}}}'
     ).encode()
 
 
@@ -82,8 +82,9 @@ def mini_ticker(unit: int, event_us: int, symbol: str, w: WindowStatistics) -> b
     ).encode()
 
 
-def ticker(unit: int, event_us: int, symbol: str, w: WindowStatistics, bid: Level, ask: Level) -> bytes:
-    """`24hrTicker`."""
+def ticker(unit: int, event_us: int, symbol: str, w: WindowStatistics, top: tuple[Level, Level]) -> bytes:
+    """`24hrTicker`, with the best bid and ask."""
+    bid, ask = top
     return (
         f'{{"e":"24hrTicker","E":{event_us // unit},"s":"{symbol}","p":"{text(w.change)}","P":"{w.percent}"'
         f',"w":"{text(w.average)}","x":"{text(w.before)}","c":"{text(w.close)}","Q":"{text(w.last_quantity)}"'

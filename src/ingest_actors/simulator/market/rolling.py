@@ -77,10 +77,14 @@ class RollingWindow:
         start_us = (now_us - self.length_us) // MINUTE_US * MINUTE_US
         self._forget(start_us)
         recent = [part for part in candles.open_parts() if part.trades and part.open_us >= start_us]
+        before = self._before
+        for part in candles.open_parts():
+            if part.trades and part.open_us < start_us:
+                before = part.close
         parts = [*([self._minutes[0], self._minutes[-1]] if self._minutes else []), *recent]
         if not parts:
             price = candles.last_price
-            return WindowStatistics(start_us, price, price, price, price, 0, 0, 0, -1, -1, self._before, 0)
+            return WindowStatistics(start_us, price, price, price, price, 0, 0, 0, -1, -1, before, 0)
         highs = [*([self._highs[0].high] if self._highs else []), *(part.high for part in recent)]
         lows = [*([self._lows[0].low] if self._lows else []), *(part.low for part in recent)]
         return WindowStatistics(
@@ -94,7 +98,7 @@ class RollingWindow:
             trades=self._trades + sum(part.trades for part in recent),
             first_id=parts[0].first_id,
             last_id=parts[-1].last_id,
-            before=self._before,
+            before=before,
             last_quantity=last_quantity,
         )
 

@@ -194,7 +194,7 @@ def _mini_ticker(unit: int, now_us: int, market: SymbolMarket) -> bytes:
 
 def _ticker(unit: int, now_us: int, market: SymbolMarket) -> bytes:
     book = market.book
-    return payloads.ticker(unit, now_us, market.spec.name, market.window("1d", now_us), book.best_bid, book.best_ask)
+    return payloads.ticker(unit, now_us, market.spec.name, market.window("1d", now_us), (book.best_bid, book.best_ask))
 
 
 def _rolling_ticker(window: str, unit: int, now_us: int, market: SymbolMarket) -> bytes:
