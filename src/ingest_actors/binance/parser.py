@@ -6,8 +6,9 @@ so it is proven for each before it is used:
 
 - One call decodes the joined frames; as many values as frames, and no newline inside any of them, means that each is
   one whole JSON value. So what goes to a topic is valid JSON.
-- No backslash, no blank and the expected number of braces in it, its beginning as its stream's last one, its end two
-  braces: then the event lies between them, and no key is there twice.
+- No backslash and no blank in it, and no more braces than its kind has: then the only object inside the message begins
+  where it does in the shortest message that names this stream, or the message is of another form; and when the message
+  ends with two braces, the object ends there as well.
 - Event name and symbol are those that its stream had before: then the key and the suffix are those as well.
 
 What fails any of these goes through `slow_path`, which also teaches the fast way new streams.
@@ -29,7 +30,8 @@ from ingest_actors.binance.slow_path import Lane, SlowPath
 from ingest_actors.binance.stream_table import StreamTable
 from ingest_actors.messages import Event, FrameBatch
 
-_BRACE: Final = ord("{")
+_OPENS: Final = ord("{")
+_CLOSES: Final = ord("}")
 _TRACKS_MAX: Final = 65536
 _RUN: Final = 16
 """Frames that are tried together again after a batch has failed; fewer than this is not worth a second look."""
@@ -132,7 +134,7 @@ class EventParser:
             if not joined.isascii():
                 joined.decode()
             envelopes = _decode_lines(joined)
-        except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+        except (ValueError, RecursionError):  # all errors of msgspec and of UTF-8 are the former
             return False
         if len(envelopes) != len(frames):
             return False
@@ -148,7 +150,7 @@ class EventParser:
                 or data.s != track.symbol
                 or data.e != track.name
                 or track.identity(data).__class__ is not int
-                or not (frame[track.offset] == _BRACE if flat else track.fits(frame))
+                or not (frame[track.offset] == _OPENS and frame[-2] == _CLOSES if flat else track.fits(frame))
             ):
                 self._parse_one(frame, outcome, envelope.stream)
                 continue
