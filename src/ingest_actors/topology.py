@@ -150,7 +150,7 @@ class Topology:
                     tallies=self._tallies,
                 ),
                 inbox=self._frames,
-                on_poison=self._bury,
+                on_poison=self._bury_frame,
             ),
             out_of=self._frames,
             into=[self._events],
@@ -169,6 +169,7 @@ class Topology:
                     eager=settings.batch_eager,
                 ),
                 inbox=self._events,
+                on_poison=self._bury_event,
             ),
             out_of=self._events,
             into=[self._batches],
@@ -271,7 +272,7 @@ class Topology:
             on_poison=on_poison,
         )
 
-    async def _bury(self, poison: FrameBatch, crash: Exception) -> None:
+    async def _bury_frame(self, poison: FrameBatch, crash: Exception) -> None:
         """One message crashes the parser whenever it is handled: a dead letter takes its place."""
         letter = DeadLetters(self._table).letter(
             poison.frames[0], "parser_crashed", repr(crash), received_at_ms=poison.received_at_ms
@@ -281,6 +282,14 @@ class Topology:
         self._events.put_nowait(batch)
         self.ledger.receive(batch.routes())
         self._frames.settle(1)
+
+    async def _bury_event(self, poison: EventBatch, crash: Exception) -> None:
+        """One event crashes the batcher whenever it is handled: its dead letter takes its place."""
+        letter = DeadLetters(self._table).refused_event(poison.events[0], "batcher_crashed", repr(crash))
+        batch = EventBatch([letter], received_at_ms=poison.received_at_ms)
+        await self._batches.wait_for_room(batch)
+        self._batches.put_nowait(batch)
+        self._events.settle(1)
 
     async def _flush(self) -> None:
         """Put what the connections had read when they were stopped; bounded by the drain's own time."""

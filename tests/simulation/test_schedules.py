@@ -13,7 +13,8 @@ from world import POISON, Chaos, ChaoticMailbox, ChaoticSink, Exchange, service_
 
 SCHEDULES = int(os.environ.get("INGEST_SIMULATION_SCHEDULES", "300"))
 PER_TEST = 25
-PARSERS_WAITS = ("parse", "frames.take", "frames.taken", "events.wait_for_room", "events.room")
+CONVICTING = ("parse", "frames.take", "frames.taken", "events.wait_for_room", "events.room", "events.take",
+              "events.taken", "batches.wait_for_room", "batches.room")  # fmt: skip
 
 
 def run(seed, monkeypatch):
@@ -109,13 +110,13 @@ def judge(exchange, sink, service):
     good = [event for event in sink.written if not event[3].dead_letter]
     dead = [event for event in sink.written if event[3].dead_letter]
     delivered = [number_of(event[0]) for event in good]
-    unlucky = {number_of(event[0]) for event in dead if dict(event[3].headers)["reason"] == b"parser_crashed"} - poison
+    unlucky = {number_of(event[0]) for event in dead if dict(event[3].headers)["reason"].endswith(b"_crashed")} - poison
     refused = {number_of(event[0]) for event in dead} - poison - unlucky
     assert poison == {number_of(event[0]) for event in dead if POISON in event[0]}
     assert all(sink.refuse(event) for event in dead if number_of(event[0]) in refused)
-    # Chance alone may crash the parser on one message again and again: it takes three crashes to be alone, three more
+    # Chance alone may crash an actor on one message again and again: it takes three crashes to be alone, three more
     # to be convicted, and nobody is convicted for less.
-    assert not unlucky or 3 + 3 * len(unlucky) <= sum(sink.chaos.crashes[where] for where in PARSERS_WAITS)
+    assert not unlucky or 3 + 3 * len(unlucky) <= sum(sink.chaos.crashes[where] for where in CONVICTING)
     assert len(dead) == len(poison) + len(refused) + len(unlucky)
     assert delivered == [number for number in read if number not in poison | refused | unlucky]
     total = service._topology.ledger.total()
