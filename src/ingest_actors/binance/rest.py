@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Self, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, Final, Self, TypeVar, cast
 
 import httpx
 import msgspec
@@ -149,10 +150,11 @@ class RestClient:
     async def _get(self, url: str, params: dict[str, Any]) -> tuple[int, httpx.Headers, bytes]:
         async with self._http.stream("GET", url, params=params) as response:
             body = bytearray()
-            async for part in response.aiter_bytes():
-                body += part
-                if len(body) > ANSWER_MAX_BYTES:
-                    raise answered_badly(url, f"the answer has more than {ANSWER_MAX_BYTES} bytes")
+            async with aclosing(cast(AsyncGenerator[bytes, None], response.aiter_bytes())) as parts:
+                async for part in parts:
+                    body += part
+                    if len(body) > ANSWER_MAX_BYTES:
+                        raise answered_badly(url, f"the answer has more than {ANSWER_MAX_BYTES} bytes")
             return response.status_code, response.headers, bytes(body)
 
 

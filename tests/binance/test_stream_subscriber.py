@@ -1,0 +1,99 @@
+import json
+
+import pytest
+import trio
+
+from ingest_actors.binance.session import Session
+from ingest_actors.binance.subscriber import PROTOCOL_ERROR, StreamSubscriber
+from ingest_actors.errors import FeedClosed
+from ingest_actors.protocols import Subscriber
+
+MANY = [f"symbol{number:04}usdt@depth@100ms" for number in range(300)]
+
+
+class Exchange:
+    """Answers each message after a while; fits what a subscriber needs of a feed."""
+
+    def __init__(self, nursery, subscriber, reply=lambda message: {"result": None, "id": message["id"]}, delay_s=0.1):
+        self.nursery, self.subscriber, self.reply, self.delay_s = nursery, subscriber, reply, delay_s
+        self.sent = []
+
+    async def send(self, text):
+        self.sent.append((trio.current_time(), json.loads(text)))
+        self.nursery.start_soon(self.answer, json.loads(text))
+
+    async def answer(self, message):
+        await trio.sleep(self.delay_s)
+        if (reply := self.reply(message)) is not None:
+            assert self.subscriber.intercept([json.dumps(reply).encode()]) == []
+
+
+async def run(streams, **behaviour):
+    subscriber = StreamSubscriber(streams)
+    counts, failure = [], None
+    async with trio.open_nursery() as nursery:
+        exchange = Exchange(nursery, subscriber, **behaviour)
+        try:
+            async for acknowledged in subscriber.subscribe(exchange):
+                counts += [acknowledged]
+        except FeedClosed as closed:
+            failure = closed
+    if failure is not None:
+        raise failure
+    return exchange, counts
+
+
+async def test_it_fits_the_protocol(autojump_clock):
+    assert isinstance(StreamSubscriber, type)
+    subscriber: Subscriber = StreamSubscriber([])
+    assert [count async for count in subscriber.subscribe(None)] == [0]
+
+
+async def test_all_streams_are_subscribed_paced_and_counted_as_they_are_acknowledged(autojump_clock):
+    started = trio.current_time()
+    exchange, counts = await run(MANY)
+    assert [stream for _, message in exchange.sent for stream in message["params"]] == MANY
+    assert [time - started for time, _ in exchange.sent] == pytest.approx([0.0, 0.3, 0.6])
+    assert counts == [0, 135, 270, 300]
+
+
+async def test_messages_do_not_wait_for_each_others_answers(autojump_clock):
+    exchange, counts = await run(MANY, delay_s=2.0)
+    assert [time - exchange.sent[0][0] for time, _ in exchange.sent] == pytest.approx([0.0, 0.3, 0.6])
+    assert counts[-1] == 300
+
+
+async def test_a_refusal_ends_the_connection_and_says_why(autojump_clock):
+    def reply(message):
+        return {"error": {"code": 2, "msg": "Invalid request: invalid stream"}, "id": message["id"]}
+
+    with pytest.raises(FeedClosed) as caught:
+        await run(["a", "b", "c", "d", "e"], reply=reply)
+    assert caught.value.code == PROTOCOL_ERROR
+    assert caught.value.reason == (
+        "the exchange refused a subscription of a, b, c and 2 more: Invalid request: invalid stream (code 2)"
+    )
+
+
+async def test_a_refusal_that_names_no_message_is_one_too(autojump_clock):
+    with pytest.raises(FeedClosed, match="refused a subscription: Too many"):
+        await run(["a@trade"], reply=lambda _: {"error": {"code": 4, "msg": "Too many subscriptions"}, "id": 99})
+
+
+async def test_an_answer_that_does_not_come_ends_the_connection(autojump_clock):
+    started = trio.current_time()
+    with pytest.raises(FeedClosed, match="did not answer a subscription of a@trade"):
+        await run(["a@trade"], reply=lambda _: None)
+    assert trio.current_time() - started == pytest.approx(10.0)
+
+
+async def test_what_was_not_sent_for_cancellation_is_sent_by_the_next_to_ask(autojump_clock):
+    session = Session(MANY)
+    subscriber = StreamSubscriber(MANY, session=session)
+    async with trio.open_nursery() as nursery:
+        exchange = Exchange(nursery, subscriber)
+        with trio.move_on_after(0.2):
+            async for _ in subscriber.subscribe(exchange):
+                pass
+        assert [count async for count in subscriber.subscribe(exchange)] == [135, 270, 300]
+    assert len(exchange.sent) == 3
