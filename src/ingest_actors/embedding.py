@@ -1,4 +1,4 @@
-"""The service inside other programs: `serve` for trio, `open_ingest` for asyncio and trio alike, `IngestClient` for threads.
+"""The service inside other programs: `serve` for trio, `open_ingest` for asyncio as well, `IngestClient` for threads.
 
 Embedded there is no signal handler, no logging set-up, no HTTP server and no global state; several services run in one
 process. A failure reaches the host as one `IngestError`.
@@ -7,22 +7,24 @@ process. A failure reaches the host as one `IngestError`.
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
+from typing import Any, TypeVar
 
 import anyio
-import anyio.from_thread
+import anyio.to_thread
 import sniffio
 import trio
 
 from ingest_actors.announce import ServiceEvent
-from ingest_actors.errors import IngestError
-from ingest_actors.nursery import open_nursery
+from ingest_actors.nursery import most_telling, open_nursery
 from ingest_actors.protocols import Sink
+from ingest_actors.service import Service
 from ingest_actors.settings import Settings
 from ingest_actors.status import Status
-from ingest_actors.topology import Service
+
+T = TypeVar("T")
 
 
 class Ingest:
@@ -43,15 +45,24 @@ class Ingest:
         """Wait until every planned connection is subscribed and Kafka accepts."""
         await self._service.wait_ready()
 
-    @asynccontextmanager
-    async def events(self) -> AsyncIterator[AsyncIterator[ServiceEvent]]:
-        """What happens to the service from now on: ``async with ingest.events() as happenings: async for ... in happenings``.
+    @contextmanager
+    def events(self) -> Iterator[AsyncIterator[ServiceEvent]]:
+        """What happens to the service from now on.
+
+        Use it as::
+
+            with ingest.events() as happenings:
+                async for happening in happenings: ...
 
         Iteration ends with the service. Up to 256 events wait for a listener; what comes after that it misses, and the
         log says so.
         """
         with self._service.announcer.listen() as happenings:
             yield happenings
+
+    def request_stop(self) -> None:
+        """Begin to drain and stop, without waiting."""
+        self._service.stop()
 
     async def stop(self) -> None:
         """Drain and stop; returns when the service has ended. Idempotent, from any task.
@@ -66,6 +77,7 @@ async def serve(
     settings: Settings,
     *,
     sink: Sink | None = None,
+    http: bool = False,
     task_status: trio.TaskStatus[Ingest] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run the service until it is stopped or fails; made for ``await nursery.start(serve, settings)``.
@@ -73,6 +85,7 @@ async def serve(
     Args:
         settings: see `Settings`; the environment is not read.
         sink: where the events go instead of Kafka; see `ingest_actors.Sink`. It is closed at the end.
+        http: whether to answer health and metrics at `HTTP_HOST` and `HTTP_PORT`.
         task_status: gets the `Ingest` handle once every connection is subscribed and the sink answers.
 
     Raises:
@@ -81,10 +94,24 @@ async def serve(
     Cancellation: everything stops at once, without a drain. `KeyboardInterrupt` passes through.
     """
     service = Service(settings, sink=sink)
-    ingest = Ingest(service)
     async with open_nursery() as nursery:
-        await nursery.start(service.run)
-        task_status.started(ingest)
+        nursery.start_soon(_hand_out, service, task_status)
+        if http and settings.http_port is not None:
+            from ingest_actors.console.http import serve_http  # noqa: PLC0415 - a web server only for who asks
+
+            token = None if settings.http_token is None else settings.http_token.get_secret_value()
+            look = partial(
+                serve_http, service.status, host=settings.http_host, port=settings.http_port, token=token,
+                instance=settings.instance_name,
+            )  # fmt: skip
+            await nursery.start(look)
+        await service.run()
+        nursery.cancel_scope.cancel()
+
+
+async def _hand_out(service: Service, task_status: trio.TaskStatus[Ingest]) -> None:
+    await service.wait_ready()
+    task_status.started(Ingest(service))
 
 
 class IngestClient:
@@ -157,6 +184,16 @@ class IngestClient:
             raise TimeoutError(f"the service did not stop within {timeout_s} s")
         self._check()
 
+    def join(self) -> None:
+        """Wait until the service has ended, however that comes about.
+
+        Raises:
+            IngestError: it has failed.
+        """
+        if self._thread is not None:
+            self._thread.join()
+        self._check()
+
     def _run(self) -> None:
         try:
             trio.run(self._main)
@@ -191,8 +228,9 @@ class IngestClient:
 async def open_ingest(settings: Settings, *, sink: Sink | None = None) -> AsyncIterator[Ingest | AsyncIngest]:
     """The service for the length of a block, in an asyncio or a trio program.
 
-    Under asyncio the service runs in a thread of its own, and the handle's methods cross over to it. The block is
-    cancelled when the service fails, and the `IngestError` comes out of it bare. Leaving the block drains and stops.
+    Under asyncio the service runs in a thread of its own, and the handle's methods cross over to it; a sink runs
+    there too, under trio. The block is cancelled when the service fails, and the `IngestError` comes out of it bare.
+    Leaving the block drains and stops; leaving it by an exception of its own or by cancellation stops too.
 
     Raises:
         IngestError: as `serve`.
@@ -204,12 +242,12 @@ async def open_ingest(settings: Settings, *, sink: Sink | None = None) -> AsyncI
             await ingest.stop()
         return
     client = IngestClient(settings, sink=sink)
-    await anyio.to_thread.run_sync(client.start_in_background)
     try:
+        await anyio.to_thread.run_sync(client.start_in_background)
         async with _watched(client):
             yield AsyncIngest(client)
     finally:
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True), suppress(Exception):
             await anyio.to_thread.run_sync(client.stop)
 
 
@@ -234,21 +272,12 @@ class AsyncIngest:
 
 @asynccontextmanager
 async def _watched(client: IngestClient) -> AsyncIterator[None]:
-    """Cancel the block when the service fails, and raise its error bare."""
+    """Cancel the block when the service ends by itself, and raise its error bare."""
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(partial(anyio.to_thread.run_sync, client.join, abandon_on_cancel=True))
             yield
+            await anyio.to_thread.run_sync(client.stop)
             group.cancel_scope.cancel()
     except BaseExceptionGroup as failures:
-        _, others = failures.split(IngestError)
-        if others is None:
-            raise _only(failures) from None
-        raise
-
-
-def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found
+        raise most_telling(failures) from None

@@ -55,8 +55,9 @@ def real_network(
 
 
 async def _resolve(settings: Settings, transport: httpx.AsyncBaseTransport | None, announce: Announcer) -> Wanted:
-    """What is to be subscribed. Symbols that are named are subscribed even if the exchange cannot be asked about them;
-    patterns mean nothing without it.
+    """What is to be subscribed.
+
+    Symbols that are named are subscribed even if the exchange cannot be asked about them; patterns mean nothing then.
 
     Raises:
         ExchangeUnreachable: there are patterns, and nobody to ask.

@@ -1,6 +1,6 @@
 """THE picture: mailboxes and actors, wired in data order. Read it from `Topology.__init__` to `Topology._line`.
 
-    exchange ─▶ connection ─frames─▶ parser ─events─▶ batcher ─batches─▶ producer ─▶ sink
+exchange ─▶ connection ─frames─▶ parser ─events─▶ batcher ─batches─▶ producer ─▶ sink
 """
 
 from __future__ import annotations
@@ -256,9 +256,14 @@ class Topology:
         on_poison: Callable[[Any, Exception], Awaitable[None]] | None = None,
     ) -> None:
         def on_restart(crash: Exception, delay_s: float) -> None:
-            self._tallies.actor_restarts[name.split()[0]] += 1
+            self._tallies.actor_restarts[name.split(maxsplit=1)[0]] += 1
             self._announce(
-                "actor_restarted", level="error", actor=name, cause=repr(crash), delay_s=round(delay_s, 3), exc_info=crash
+                "actor_restarted",
+                level="error",
+                actor=name,
+                cause=repr(crash),
+                delay_s=round(delay_s, 3),
+                exc_info=crash,
             )
 
         await keep_alive(
@@ -327,7 +332,11 @@ class Topology:
             for box in (self._frames, self._events, self._batches)
         )
         wanted = self._fleet.wanted or Wanted(())
-        sink = SinkStatus(False, 0, 0, 0, {}, "not opened yet") if self._sink is None else self._sink.status()
+        sink = (
+            SinkStatus(reachable=False, queue_records=0, queue_bytes=0, errors=0, records={}, detail="not opened yet")
+            if self._sink is None
+            else self._sink.status()
+        )
         return Status(
             instance_name=self._settings.instance_name,
             started_at_ms=self._started_at_ms,

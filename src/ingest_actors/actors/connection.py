@@ -229,7 +229,7 @@ class _Life:
         fields = {"connection": self._state.name, "code": closed.code, "reason": closed.reason}
         if self.blocked_s >= BLOCKED_NOTICE_S:
             fields["blocked_s"] = round(self.blocked_s, 3)
-            fields["hint"] = "the exchange cuts readers that stop reading: Kafka did not take records as fast as they came"
+            fields["hint"] = "the exchange cuts readers that stop: Kafka did not take records as fast as they came"
         self._announce(
             "connection_closed",
             level="info" if self._state.ending_expected else "warning",

@@ -30,8 +30,9 @@ class Wanted:
 
 
 class Fleet:
-    """The wanted set and the connections that are there. It belongs to the supervisor, outlives the planner's lives,
-    and is all that a new life needs to go on.
+    """The wanted set and the connections that are there.
+
+    It belongs to the supervisor, outlives the planner's lives, and is all that a new life needs to go on.
     """
 
     def __init__(self) -> None:
@@ -99,4 +100,6 @@ def _act(notice: Notice, fleet: Fleet, announce: Announcer) -> None:
         connection.ending_expected = True
         announce("server_shutdown", connection=notice.connection, detail=notice.detail)
     else:
-        announce("exchange_notice", level="warning", kind=notice.kind, connection=notice.connection, detail=notice.detail)
+        announce(
+            "exchange_notice", level="warning", kind=notice.kind, connection=notice.connection, detail=notice.detail
+        )

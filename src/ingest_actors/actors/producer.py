@@ -22,7 +22,7 @@ RefusedEvent = Callable[[Event, str, str], Event]
 
 
 class _Entry:
-    """One batch of the inbox that the sink has accepted: what it will count as, and the dead letters that it waits for."""
+    """One batch of the inbox that the sink has accepted: what it will count as, and what it still waits for."""
 
     __slots__ = ("acknowledged", "batch", "dead_letters", "routes")
 
