@@ -204,6 +204,13 @@ class CandleStore:
             found = Candle(start_us, end_us, price, price, price, price)
         return found
 
+    def first_us(self, interval: str, offset_us: int = 0) -> int:
+        """Open time of the oldest candle that is remembered whole."""
+        series = self._parts(interval, offset_us)[0]
+        if len(series.closed) == series.closed.maxlen:
+            return series.closed[0].open_us
+        return bucket(interval, self.start_us, offset_us)[0]
+
     def open_parts(self) -> Iterator[Candle]:
         """What has traded since the last minute that `on_minute` was told of, oldest first."""
         for series in (self._minutes, self._seconds):

@@ -108,7 +108,7 @@ class MarketRest:
         """Candles by open time, oldest first, those without trades included."""
         candles = self._markets[symbol].candles
         last_us = min(self._scheduler.now_us, end_us if end_us is not None else self._scheduler.now_us)
-        first_us, _ = bucket(interval, candles.start_us)
+        first_us = candles.first_us(interval)
         found: list[Candle] = []
         if start_us is None:
             at_us = last_us
