@@ -28,7 +28,7 @@ ABNORMAL: Final = 1006
 GOING_AWAY: Final = 1001
 TOO_BIG: Final = 1009
 GOODBYE_TIMEOUT_S: Final = 0.25
-"""Longest that a cancelled feed takes to send its close frame; it waits for no answer."""
+"""Longest that sending a close frame takes where no answer to it is waited for."""
 LINGER_S: Final = 1.0
 """After a close the server is given so long to end the connection, as it should (RFC 6455, section 7.1.1); ending it
 while bytes are unread would throw away the close frame on its way to the server."""
@@ -251,13 +251,14 @@ class Link:
             await trio.sleep_forever()  # our own doing: whoever closes waits for the answer, and then ends this
         verdict = self._closed_as(reason)
         self._verdict = verdict
-        self.read_ahead.end(verdict)
         stream.discard()
-        if verdict.code == ABNORMAL:
-            return
-        with trio.move_on_after(LINGER_S):
-            await self._send_close(stream, verdict.code, verdict.reason)
-            await stream.gave_out.wait()
+        if verdict.code != ABNORMAL:  # before the owner hears of it and leaves
+            with trio.move_on_after(GOODBYE_TIMEOUT_S):
+                await self._send_close(stream, verdict.code, verdict.reason)
+        self.read_ahead.end(verdict)
+        if verdict.code != ABNORMAL:
+            with trio.move_on_after(LINGER_S):
+                await stream.gave_out.wait()
 
     async def _send_close(self, stream: WatchedStream, code: int, reason: str) -> None:
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # it is gone already
