@@ -18,7 +18,7 @@ class DrainReport:
     """How a line ended.
 
     Attributes:
-        unfinished: sources and stages that had not ended by themselves, in data order.
+        unfinished: sources and stages that had not ended when all were cancelled, in data order.
         left: items still held, by mailbox, in data order; empty mailboxes are not named.
         drained_s: seconds from the request to stop until the end; None if nobody asked.
     """
@@ -184,7 +184,7 @@ class Line:
             if passing is not None:
                 raise passing from None
         else:
-            member.finished = True
+            member.finished = not self._scope.cancel_called
         if member.finished or member in self._sources:
             self._leave(member)
 
