@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import resource
 import signal
-import time
 
 import pytest
 
@@ -135,14 +134,15 @@ def test_main_takes_the_arguments_of_the_process(monkeypatch, capsys):
     assert capsys.readouterr().out
 
 
-def test_help_comes_within_a_fraction_of_a_second(start):
-    times = []
+def test_help_takes_a_fraction_of_a_second(start):
+    """Of CPU time, since other tests may be running beside this one."""
+    times_s = []
     for _ in range(3):
-        began = time.perf_counter()
-        program = start("--help")
-        assert program.end() == 0
-        times.append(time.perf_counter() - began)
-    assert min(times) < 0.6
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert start("--help").end() == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(times_s) < 0.6
 
 
 def test_nothing_heavy_is_imported_for_help(start):
@@ -186,8 +186,8 @@ def test_setup_topics_refuses_the_embedded_brokers(capsys, monkeypatch):
 
 
 def test_a_simulated_exchange_announces_itself_and_ends_cleanly(start, tmp_path):
-    (tmp_path / "faults.json").write_text(json.dumps([{"action": "cut", "after_frames": 5, "connections": [1]}]))
-    program = start("simulate", "--ws-port", "0", "--rest-port", "0", "--faults", "faults.json", "--seed", "3")
+    (tmp_path / "faults.toml").write_text('[[fault]]\ndo = "cut"\nafter_frames = 5\n')
+    program = start("simulate", "--ws-port", "0", "--rest-port", "0", "--faults", "faults.toml", "--seed", "3")
     ready = program.answer()
     assert ready["ws_url"].startswith("ws://127.0.0.1:")
     assert ready["rest_url"].startswith("http://127.0.0.1:")
@@ -195,6 +195,14 @@ def test_a_simulated_exchange_announces_itself_and_ends_cleanly(start, tmp_path)
     program.send(signal.SIGINT)
     assert program.end() == 0
     assert program.stderr == []
+
+
+def test_a_fault_script_that_is_not_understood_is_refused(start, tmp_path):
+    (tmp_path / "faults.toml").write_text('[[fault]]\ndo = "explode"\n')
+    program = start("simulate", "--faults", "faults.toml")
+    assert program.end() == 2
+    assert program.stderr[0] == "settings refused:\n"
+    assert "explode" in program.stderr[1]
 
 
 def test_a_port_that_is_taken_is_told_in_a_line(start):

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from ingest_actors.errors import SettingsError
 from ingest_actors.simulator.fault_file import read_faults
 from ingest_actors.simulator.faults import CloseWith, Cut, CutMidFrame, Fault, HalfOpen, Mute
 
+EVERY_ACTION = """
+[[fault]]
+do = "cut_mid_frame"
+after_frames = 7
+connections = [1, 3]
+[[fault]]
+do = "cut"
+[[fault]]
+do = "half_open"
+after_frames = 1
+[[fault]]
+do = "mute"
+connections = [2]
+[[fault]]
+do = "close"
+code = 1008
+reason = "slow"
+[[fault]]
+do = "close"
+"""
+
 
 def test_every_action_can_be_written_down(tmp_path):
-    file = tmp_path / "faults.json"
-    file.write_text(
-        json.dumps(
-            [
-                {"action": "cut_mid_frame", "after_frames": 7, "connections": [1, 3]},
-                {"action": "cut"},
-                {"action": "half_open", "after_frames": 1},
-                {"action": "mute", "connections": [2]},
-                {"action": "close_with", "code": 1008, "reason": "slow"},
-                {"action": "close_with"},
-            ]
-        )
-    )
+    file = tmp_path / "faults.toml"
+    file.write_text(EVERY_ACTION)
     assert read_faults(file).faults == (
         Fault(CutMidFrame(), 7, frozenset({1, 3})),
         Fault(Cut()),
@@ -38,24 +46,27 @@ def test_every_action_can_be_written_down(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "truncated"),
-        ('{"action": "cut"}', "Expected `array`"),
-        ('[{"action": "explode"}]', "Invalid value 'explode'"),
-        ('[{"action": "cut", "after": 3}]', "unknown field `after`"),
-        ('[{"action": "cut", "after_frames": "3"}]', "Expected `int`, got `str` - at `$[0].after_frames`"),
+        ("[[fault", "is not TOML"),
+        ("[fault]\ndo = 3", "fault 1: do = 3; accepted: cut_mid_frame, cut, half_open, mute, close"),
+        ('[[fault]]\ndo = "explode"', "fault 1: do = 'explode'; accepted:"),
+        ('[[fault]]\ndo = "cut"\n[[fault]]\ndo = "cut"\nafter = 3', "fault 2: unknown: after"),
+        ('[[fault]]\ndo = "cut"\ncode = 1001', "fault 1: unknown: code"),
+        ('[[fault]]\ndo = "cut"\nafter_frames = "3"', "after_frames = '3'; accepted: a whole number from 0"),
+        ('[[fault]]\ndo = "cut"\nconnections = 3', "connections = 3; accepted: a list of whole numbers from 1"),
+        ("[other]", "unknown table 'other'; accepted: fault"),
+        ("fault = [3]", "fault 1: "),
     ],
 )
 def test_what_is_not_understood_is_refused_by_name(tmp_path, text, said):
-    file = tmp_path / "faults.json"
+    file = tmp_path / "faults.toml"
     file.write_text(text)
     with pytest.raises(SettingsError) as caught:
         read_faults(file)
     (problem,) = caught.value.problems
-    assert problem.startswith(f"{file}: ")
+    assert problem.startswith(f"faults {file}")
     assert said in problem
-    assert problem.endswith("accepted: a JSON list of faults")
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     with pytest.raises(SettingsError, match="No such file"):
-        read_faults(tmp_path / "none.json")
+        read_faults(tmp_path / "none.toml")

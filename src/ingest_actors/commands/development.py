@@ -59,7 +59,9 @@ def simulate(
         list[Path] | None,
         typer.Option(help="Serve this recording instead of a market; several one after the other.", exists=True),
     ] = None,
-    faults: Annotated[Path | None, typer.Option(help="Script of what goes wrong.", exists=True, dir_okay=False)] = None,
+    faults: Annotated[
+        Path | None, typer.Option(help="Script of what goes wrong, TOML.", exists=True, dir_okay=False)
+    ] = None,
     tls: Annotated[bool, typer.Option("--tls", help="wss:// and https:// with a throw-away authority.")] = False,
 ) -> None:
     """Serve a simulated exchange: real WebSocket and REST servers, a seeded market or a recording.
