@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from exchange_frames import BY_STREAM, MINI_TICKER, ROLLING_TICKER, batch, combined, comparable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ GOOD = [
     combined("币usdt@trade", BY_STREAM["ethusdt@trade"].replace(b"ETHUSDT", "币USDT".encode())),
     *BY_STREAM.values(),
 ]
+TRADE, KLINE = BY_STREAM["ethusdt@trade"], BY_STREAM["ethusdt@kline_1m"]
 ODD = [
     b"",
     b"[]",
@@ -35,6 +37,21 @@ ODD = [
     b'{"stream":"ethusdt@trade","data":{"e":"trade","s":"ETHUSDT","t":1}} ',
     b'{"stream":"ethusdt@trade","data":{"e":"trade","s":"ETHUSDT","t":1},"extra":{}}',
     b'{"stream":"ethusdt@trade","data":{"e":"trade","s":"ETHUSDT","t":1,"E":%b}}' % (b"9" * 5000),
+    b'{"stream":"ethusdt@trade","extra":1,"data":%b}' % TRADE,
+    b'{"stream":"ethusdt@trade","data":%b,"extra":1}' % TRADE,
+    b'{"stream":"ethusdt@trade","data":%b,"extra":[]}' % TRADE,
+    b'{"extra":1,"stream":"ethusdt@trade","data":%b}' % TRADE,
+    b'{"data":%b,"stream":"ethusdt@trade"}' % TRADE,
+    b'{"stream":"ethusdt\\u0040trade","data":%b}' % TRADE,
+    b'{"stream":"ethusdt@trade","data":%b,"str\\u0065am":"ethusdt@trade"}' % TRADE,
+    combined("ethusdt@trade", TRADE.replace(b'"p":"4', b'"p":"{')),
+    combined("ethusdt@trade", TRADE.replace(b'"p":"4', b'"p":"\xff')),
+    combined("ethusdt@trade", TRADE.replace(b'"p":"4', b'"p":"\\u0034')),
+    b'{"stream":"ethusdt@kline_1m","extra":1,"data":%b}' % KLINE,
+    b'{"extra":1,"stream":"ethusdt@kline_1m","data":%b}' % KLINE,
+    b'{"stream":"ethusdt@kline_1m","data":%b,"extra":1}' % KLINE,
+    b'{"data":%b,"stream":"ethusdt@kline_1m"}' % KLINE,
+    b'{"stream":"ethusdt@kline_1m","data":%b,"stream":"ethusdt@kline_1m"}' % KLINE,
     b'{"stream":5,"data":{"e":"trade","s":"ETHUSDT","t":1}}',
 ]
 PIECES = [
@@ -55,6 +72,17 @@ PIECES = [
     b"1e5",
     b"-0",
 ]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda frame: frame[:60].decode("latin-1"))
+def test_each_form_that_the_exchange_does_not_write_comes_to_the_same_both_ways(odd):
+    trade, kline = combined("ethusdt@trade", TRADE), combined("ethusdt@kline_1m", KLINE)
+    for around in ([], [trade], [kline], [trade, kline], [combined("!miniTicker@arr", b"[%b]" % MINI_TICKER)]):
+        table = StreamTable()
+        fast, slow = EventParser(table), EventParser(table, fast=False)
+        fast.parse(batch(trade, kline))
+        received = batch(*around, odd, *around)
+        assert comparable(fast.parse(received)) == comparable(slow.parse(received))
 
 
 @st.composite

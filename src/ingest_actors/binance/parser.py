@@ -6,9 +6,9 @@ so it is proven for each before it is used:
 
 - One call decodes the joined frames; as many values as frames, and no newline inside any of them, means that each is
   one whole JSON value. So what goes to a topic is valid JSON.
-- No backslash and no blank in it, and no more braces than its kind has: then the only object inside the message begins
-  where it does in the shortest message that names this stream, or the message is of another form; and when the message
-  ends with two braces, the object ends there as well.
+- No blank is in it, and no more braces than its kind has. Then the one object in the message begins where it does in
+  the shortest message that names this stream (escapes, blanks, further or repeated members only make it longer) and
+  ends with the message, in two braces; or the message is of another form.
 - Event name and symbol are those that its stream had before: then the key and the suffix are those as well.
 
 What fails any of these goes through `slow_path`, which also teaches the fast way new streams.
@@ -58,7 +58,7 @@ class _Element(msgspec.Struct, gc=False):
     """An object whose members are checked and not kept."""
 
 
-class _Envelope(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class _Envelope(msgspec.Struct, gc=False):
     """A message of two opening braces or more, which the counting of braces leans on."""
 
     stream: str
@@ -128,7 +128,7 @@ class EventParser:
     def _parse_run(self, frames: list[bytes], outcome: Outcome) -> bool:
         """Parse frames together; False, and nothing done, when one of them is of no form that can be."""
         joined = b"\n".join(frames)
-        if b"\\" in joined or b" " in joined or b"\t" in joined or b"\r" in joined:
+        if b" " in joined or b"\t" in joined or b"\r" in joined:
             return False
         try:
             if not joined.isascii():
