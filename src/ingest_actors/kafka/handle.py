@@ -14,8 +14,12 @@ from ingest_actors.kafka import codes
 LIBRDKAFKA_LOGGER = logging.getLogger("ingest_actors.librdkafka")
 """Where librdkafka's own lines go; they hold no secrets."""
 
+FLUSH_S = 0.005
+
 # Notes on the configuration: ours is as it is on purpose, and the users' is checked before.
-LIBRDKAFKA_LOGGER.addFilter(lambda line: "CONFWARN" not in line.getMessage())
+# A refused request is fatal to a gapless producer and a matter of course to us; `kafka_request_refused` tells.
+_UNWANTED = ("CONFWARN", "Gap-less ordering")
+LIBRDKAFKA_LOGGER.addFilter(lambda line: not any(text in line.getMessage() for text in _UNWANTED))
 
 ErrorCallback = Callable[[KafkaError], None]
 
@@ -58,6 +62,14 @@ class ProducerHandle:
         """Have records given back: those that wait, and perhaps those sent and not answered."""
         if self._producer is not None:
             self._producer.purge(in_queue=True, in_flight=in_flight, blocking=False)
+
+    def send_now(self) -> None:
+        """Send what waits for company, and give the answers a moment; blocks for `FLUSH_S` at most."""
+        if self._producer is not None:
+            try:
+                self._producer.flush(FLUSH_S)
+            except KafkaException as error:
+                self.fail(error.args[0])
 
     def list_topics(self, timeout_s: float) -> None:
         """Ask a broker for anything; blocks. Raises KafkaException when none answers."""

@@ -28,8 +28,12 @@ RECOVERY_POLL_S = 0.005
 IDLE_POLL_S = 1.0
 PROBE_TIMEOUT_S = 2.0
 
-CAREFUL_OPTIONS: dict[str, Any] = {"max.in.flight.requests.per.connection": 1, "linger.ms": 20}
-"""For recovery: one request at a time, and time for a group of records to become one request."""
+CAREFUL_OPTIONS: dict[str, Any] = {
+    "max.in.flight.requests.per.connection": 1,
+    "linger.ms": 10_000,  # until told to send
+    "enable.gapless.guarantee": False,  # it outlives what is refused, since nothing follows behind its back
+}
+"""For recovery: what is handed over together becomes one request, and the next waits for its answer."""
 
 
 class LibrdkafkaSink:
@@ -203,6 +207,8 @@ class LibrdkafkaSink:
 
     def _poll(self) -> None:
         """Run the callbacks that are due, and tell from the oldest batch whether anything was answered."""
+        if self._recovery is not None:
+            return  # it polls the producers that there are
         self._handle.poll()
         oldest = self._oldest()
         before, self._seen = self._seen, None if oldest is None else (oldest.serial, oldest.left)
@@ -255,6 +261,8 @@ class LibrdkafkaSink:
                     make_handle=self._make_handle,
                     read_limits=self._read_limits,
                     pause=lambda: self._breathe(RECOVERY_POLL_S),
+                    answered=self._health.answered,
+                    request_bytes_max=lambda: int(self._make_options(self._limits)["batch.size"]),
                 )
             try:
                 self._handle = await self._recovery.run()

@@ -1,4 +1,4 @@
-"""What the topics refuse: records too large, or with a time stamp out of range. Known before anything is sent.
+"""What the topics refuse: records too large, with a wrong time stamp, or without a key. Known before anything is sent.
 
 One record that a topic refuses takes all records of its request with it, so it is much cheaper to know.
 """
@@ -30,11 +30,13 @@ class TopicLimits(NamedTuple):
     message_bytes_max: int = MESSAGE_MAX_BYTES_DEFAULT
     age_ms_max: int = 2**63 - 1
     ahead_ms_max: int = _AHEAD_MS_USUAL
+    keys_wanted: bool = False
+    """A compacted topic takes no record without a key."""
 
     @property
     def picky(self) -> bool:
-        """Whether ordinary events may have time stamps that the topic refuses."""
-        return self.ahead_ms_max < _AHEAD_MS_USUAL or self.age_ms_max < _AGE_MS_USUAL
+        """Whether it may refuse events of ordinary size."""
+        return self.ahead_ms_max < _AHEAD_MS_USUAL or self.age_ms_max < _AGE_MS_USUAL or self.keys_wanted
 
 
 class Limits:
@@ -70,6 +72,8 @@ class Limits:
             if size + RECORD_FRAMING_BYTES > limits.message_bytes_max:
                 detail = f"{size} bytes; topic {topic} takes {limits.message_bytes_max}"
                 return Refusal(position, "too_large", detail)
+            if key is None and limits.keys_wanted:
+                return Refusal(position, "invalid_record", f"no key; topic {topic} is compacted and wants one")
             age_ms = self._clock_ms() - timestamp_ms
             if age_ms > limits.age_ms_max or -age_ms > limits.ahead_ms_max:
                 detail = f"time stamp {timestamp_ms} ms is {age_ms} ms old; topic {topic} does not take that"

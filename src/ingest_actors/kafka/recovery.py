@@ -1,9 +1,15 @@
 """What follows when records come back: find the one that the broker refuses, write all others, keep the order.
 
 A broker refuses a request as a whole. The producer is gapless, so nothing that follows in the same partition is
-written meanwhile, and it is finished with that. All that was not written is known exactly then: the records of the
-refused requests (suspects) and those that were behind them. The suspects are sent again alone, in halves, one request
-at a time, until single records remain that are refused; everything behind them goes to a fresh producer, in order.
+written meanwhile, and it is finished with that. All that was not written is known exactly then, and it is sent again by
+a careful producer: one partition and one request at a time. Newer brokers name the offending records of a request
+(KIP-467), but not for every error; where they do not, the request is halved until single records remain that are
+refused. What comes afterwards goes to a fresh producer.
+
+One hole is left. A broker knows nothing of a fresh producer before its first request to a partition, so it takes the
+second although the first was refused (KIP-360): the companions of an offending record in that very first request are
+then written after their successors. The topics' limits are read at start and at each recovery, and what they exclude
+never gets so far.
 """
 
 from __future__ import annotations
@@ -19,7 +25,7 @@ from ingest_actors.errors import SinkBroken
 from ingest_actors.kafka import codes
 from ingest_actors.kafka.accepted import Accepted, RecordId
 from ingest_actors.kafka.handle import ProducerHandle
-from ingest_actors.kafka.limits import Limits
+from ingest_actors.kafka.limits import RECORD_FRAMING_BYTES, Limits
 from ingest_actors.logs import get_logger
 from ingest_actors.protocols import Refusal
 
@@ -35,6 +41,9 @@ RECORD_FAULTS = {
     KafkaError.POLICY_VIOLATION: "policy_violation",
 }
 """Errors that are the fault of a record in the request. All others are nobody's, and break the sink."""
+
+RECORDS_IN_REQUEST_MAX = 1_000
+"""Well below librdkafka's own bound (``batch.num.messages``, 10,000)."""
 
 UNANSWERED_S_MAX = 40.0
 """Longest wait for the answers to requests under way; librdkafka's own bound on an answer is 30 s."""
@@ -52,6 +61,26 @@ class _Owed(NamedTuple):
     def open(self) -> bool:
         return self.record in self.batch.owed
 
+    @property
+    def place(self) -> tuple[str, int]:
+        return self.batch.topic_of(self.record), self.partition
+
+
+class _Verdict(NamedTuple):
+    """What the broker said of records that came back; both in the order of acceptance."""
+
+    suspects: list[_Owed]
+    """The error is theirs, or that of another record of their request."""
+    companions: list[_Owed]
+    """The broker said that the error is another record's."""
+    all: list[_Owed]
+    """These, and those that were never looked at."""
+
+    @property
+    def named(self) -> bool:
+        """Whether the suspects are known to be the offenders."""
+        return bool(self.companions) or len(self.suspects) == 1
+
 
 class Recovery:
     """One recovery. May be cancelled at any time and run again: it goes on where it was.
@@ -62,6 +91,8 @@ class Recovery:
         make_handle: makes a producer; True for one that sends a single request at a time.
         read_limits: asks the topics again for what they take.
         pause: waits a moment.
+        answered: told whenever a broker has answered.
+        request_bytes_max: what a group of records may weigh, so that it becomes one request.
     """
 
     def __init__(
@@ -72,166 +103,153 @@ class Recovery:
         make_handle: Callable[[bool], ProducerHandle],
         read_limits: Callable[[], Awaitable[Limits]],
         pause: Callable[[], Awaitable[None]],
+        answered: Callable[[], None],
+        request_bytes_max: Callable[[], int],
     ) -> None:
         self._batches = batches
         self._broken = broken
         self._make_handle = make_handle
         self._read_limits = read_limits
         self._pause = pause
+        self._answered = answered
+        self._request_bytes_max = request_bytes_max
         self._drained = False
-        self._suspects: list[_Owed] | None = None
+        self._verdict: _Verdict | None = None
         self._stack: list[list[_Owed]] | None = None
         self._codes: dict[tuple[int, RecordId], tuple[int, str]] = {}
         self._trying = False
         self._careful: ProducerHandle | None = None
-        self._fresh: ProducerHandle | None = None
 
     async def run(self) -> ProducerHandle:
         """Do it.
 
         Returns:
-            The producer to go on with. It has been given everything that is owed, unless it broke too: then some is
-            still owed and another recovery must follow.
+            The producer to go on with; nothing is owed any more.
 
         Raises:
             SinkBroken: the reason lies not in a record.
         """
         if not self._drained:
-            await self._drain()
+            await self._reported(self._broken, self._batches)
+            await self._broken.aclose()
+            self._drained = True
         if self._stack is None:
-            await self._plan()
-        await self._bisect()
-        return await self._go_on()
+            self._stack = await self._plan()
+        if self._careful is None:
+            self._careful = self._make_handle(True)  # noqa: FBT003 - the parameter of a Callable has no name
+        while self._stack:
+            group = [owed for owed in self._stack[-1] if owed.open or self._trying]
+            parts = await self._try(self._careful, group) if group else []
+            self._stack.pop()
+            self._stack.extend(parts)
+        await self._careful.aclose()
+        return self._make_handle(False)  # noqa: FBT003 - as above
 
     async def aclose(self) -> None:
         """Let go of the producers that `run` has not returned."""
-        for handle in (self._broken, self._careful, self._fresh):
+        for handle in (self._broken, self._careful):
             if handle is not None:
                 await handle.aclose()
 
-    async def _drain(self) -> None:
-        """Wait until the broken producer has told the fate of every record."""
-        await self._reported(self._broken, self._batches)
-        await self._broken.aclose()
-        self._drained = True
-
-    async def _reported(self, handle: ProducerHandle, batches: Sequence[Accepted]) -> None:
-        left = sum(batch.left for batch in batches)
-        since_s = time.monotonic()
-        while left:
-            # What was answered with an error goes back to librdkafka's queue, and from there to us. Purging what is in
-            # flight as well would leave open whether it was written.
-            overdue = time.monotonic() - since_s > UNANSWERED_S_MAX
-            if overdue:
-                log.warning("kafka_outcome_unknown", records=left, detail="they are sent again and may come twice")
-            if handle.fatal or handle is self._broken:
-                handle.purge(in_flight=overdue)
-            await self._pause()
-            handle.poll()
-            before, left = left, sum(batch.left for batch in batches)
-            if left < before:
-                since_s = time.monotonic()
-
-    async def _plan(self) -> None:
-        if self._suspects is None:
-            self._suspects = self._take_failures(self._batches)
-        suspects = self._suspects
-        if not suspects:
+    async def _plan(self) -> list[list[_Owed]]:
+        """The groups to send, each of one partition and no larger than a request; the last one first."""
+        if self._verdict is None:
+            self._verdict = self._take_failures(self._batches)
+        verdict = self._verdict
+        if not verdict.suspects:
             raise SinkBroken(self._cause())
-        limits = await self._read_limits()
+        log.warning("kafka_request_refused", records=len(verdict.suspects), detail=self._cause())
+        self._screen(await self._read_limits())
+        by_place: dict[tuple[str, int], _Verdict] = defaultdict(lambda: _Verdict([], [], []))
+        for owed in verdict.suspects:
+            by_place[owed.place].suspects.append(owed)
+        for owed in verdict.companions:
+            by_place[owed.place].companions.append(owed)
+        for owed in verdict.all:
+            by_place[owed.place].all.append(owed)
+        stack: list[list[_Owed]] = []
+        for place in by_place.values():
+            if place.named:
+                self._refuse(place.suspects)
+            stack += reversed(_requests([owed for owed in place.all if owed.open], self._request_bytes_max()))
+        return stack
+
+    def _screen(self, limits: Limits) -> None:
+        """Refuse what the topics are known to refuse by now; it would come back again."""
         for batch in self._batches:
-            for position in sorted({record.position for record in {*batch.owed, *batch.remaining()}}):
+            for position in sorted({record.position for record in (*batch.owed, *batch.remaining())}):
                 refusal = limits.refusal(position, batch.batch.events[position])
                 if refusal is not None:
                     batch.refuse(refusal)
-        groups: dict[tuple[str, int], list[_Owed]] = defaultdict(list)
-        for owed in suspects:
-            groups[owed.batch.topic_of(owed.record), owed.partition].append(owed)
-        log.warning("kafka_request_refused", suspects=len(suspects), detail=self._cause())
-        self._stack = list(groups.values())
 
-    async def _bisect(self) -> None:
-        assert self._stack is not None
-        while self._stack:
-            group = [owed for owed in self._stack[-1] if owed.open or self._trying]
-            if not group:
-                self._stack.pop()
-                continue
-            failed = await self._try(group)
-            self._stack.pop()
-            self._stack.extend(self._parts([owed for owed in group if owed.open], failed))
-
-    def _parts(self, rest: list[_Owed], failed: list[_Owed]) -> list[list[_Owed]]:
-        """What to try next of a group, last part first, given what is left of it and what of that was refused."""
-        if not rest:
-            return []
-        if not failed:
-            if self._codes or (self._careful is not None and self._careful.fatal):
-                raise SinkBroken(self._cause())
-            return [rest]  # it did not fit into the queue at once
-        refused = {(owed.serial, owed.record) for owed in failed}
-        behind = [owed for owed in rest if (owed.serial, owed.record) not in refused]
-        if len(failed) == 1:
-            code, detail = self._codes[failed[0].serial, failed[0].record]
-            failed[0].batch.refuse(Refusal(failed[0].record.position, RECORD_FAULTS[code], detail))
-            return [behind]
-        half = len(failed) // 2
-        return [behind, failed[half:], failed[:half]]
-
-    async def _try(self, group: list[_Owed]) -> list[_Owed]:
-        """Send a group of one partition; what of it was refused comes back."""
-        if self._careful is not None and self._careful.fatal and not self._trying:
-            careful, self._careful = self._careful, None
-            await careful.aclose()
-        if self._careful is None:
-            self._careful = self._make_handle(True)  # noqa: FBT003 - the parameter of a Callable has no name
+    async def _try(self, careful: ProducerHandle, group: list[_Owed]) -> list[list[_Owed]]:
+        """Send a group, and tell what to try next of it, the last part first."""
         batches = list({owed.serial: owed.batch for owed in group}.values())
         if not self._trying:
             self._codes.clear()
             self._trying = True
             try:
                 for owed in group:
-                    owed.batch.produce(owed.record, self._careful.produce, owed.partition)
+                    owed.batch.produce(owed.record, careful.produce, owed.partition)
             except BufferError:
                 pass  # what did not fit is tried after this
             except KafkaException as error:
-                self._careful.fail(error.args[0])
-        await self._reported(self._careful, batches)
+                careful.fail(error.args[0])
+        await self._reported(careful, batches)
         self._trying = False
-        return self._take_failures(batches)
+        verdict = self._take_failures(batches)
+        rest = [owed for owed in group if owed.open]
+        if careful.fatal or (verdict.all and not verdict.suspects):
+            raise SinkBroken(self._cause())
+        if not verdict.suspects:
+            return [rest]
+        if verdict.named:
+            self._refuse(verdict.suspects)
+            return [rest]
+        half = len(rest) // 2
+        return [rest[half:], rest[:half]]
 
-    async def _go_on(self) -> ProducerHandle:
-        """Give a fresh producer all that is owed, in order."""
-        if self._careful is not None:
-            await self._careful.aclose()
-            self._careful = None
-        if self._fresh is None:
-            self._fresh = self._make_handle(False)  # noqa: FBT003 - as above
-        fresh = self._fresh
-        queue = sorted((batch.serial, record) for batch in self._batches for record in batch.owed)
-        by_serial = {batch.serial: batch for batch in self._batches}
-        for serial, record in queue:
-            while record in by_serial[serial].owed:
-                try:
-                    by_serial[serial].produce(record, fresh.produce)
-                except BufferError:
-                    await self._pause()
-                    fresh.poll()
-                except KafkaException as error:
-                    fresh.fail(error.args[0])
-                if fresh.fatal:
-                    return fresh
-        return fresh
+    async def _reported(self, handle: ProducerHandle, batches: Sequence[Accepted]) -> None:
+        """Wait until a producer has told the fate of every record of these batches."""
+        since_s = time.monotonic()
+        left = sum(batch.left for batch in batches)
+        while left:
+            overdue = time.monotonic() - since_s > UNANSWERED_S_MAX
+            if handle is self._broken:
+                # What was answered with an error waits in librdkafka's queue. What is in flight is left alone as long
+                # as there is hope: purged, it would remain open whether it was written.
+                if overdue:
+                    log.warning("kafka_outcome_unknown", records=left, detail="they are sent again and may come twice")
+                handle.purge(in_flight=overdue)
+                handle.poll()
+            else:
+                handle.send_now()
+            before, left = left, sum(batch.left for batch in batches)
+            if left < before:
+                since_s = time.monotonic()
+                if handle is not self._broken:
+                    self._answered()
+            if left:
+                await self._pause()
 
-    def _take_failures(self, batches: Sequence[Accepted]) -> list[_Owed]:
-        """Note what came back; those that the broker refused are returned, in order."""
-        suspects = []
+    def _refuse(self, offenders: list[_Owed]) -> None:
+        for owed in offenders:
+            code, detail = self._codes[owed.serial, owed.record]
+            owed.batch.refuse(Refusal(owed.record.position, RECORD_FAULTS[code], detail))
+
+    def _take_failures(self, batches: Sequence[Accepted]) -> _Verdict:
+        """Note what came back, and what of it shared a request with an offending record."""
+        verdict = _Verdict([], [], [])
         for batch in batches:
             for failure in batch.take_failures():
                 self._codes[batch.serial, failure.record] = failure.code, failure.detail
+                owed = _Owed(batch.serial, failure.record, failure.partition, batch)
+                verdict.all.append(owed)
                 if failure.code in RECORD_FAULTS:
-                    suspects.append(_Owed(batch.serial, failure.record, failure.partition, batch))
-        return sorted(suspects, key=lambda owed: owed[:2])
+                    verdict.suspects.append(owed)
+                elif failure.code == codes.INVALID_DIFFERENT_RECORD:
+                    verdict.companions.append(owed)
+        return verdict
 
     def _cause(self) -> str:
         """What to tell people: the first error that is not merely a consequence."""
@@ -243,3 +261,18 @@ class Recovery:
 
 
 _CONSEQUENCES = frozenset({codes.PURGE_QUEUE, codes.PURGE_INFLIGHT, codes.FATAL})
+
+
+def _requests(records: list[_Owed], bytes_max: int) -> list[list[_Owed]]:
+    """Cut records of one partition into groups that each fit into one request."""
+    groups: list[list[_Owed]] = []
+    size = 0
+    for owed in records:
+        value, key, _, route = owed.batch.batch.events[owed.record.position]
+        weight = len(value) + len(key or b"") + sum(len(name) + len(text) for name, text in route.headers)
+        size += weight + RECORD_FRAMING_BYTES
+        if not groups or size > bytes_max or len(groups[-1]) >= RECORDS_IN_REQUEST_MAX:
+            groups.append([])
+            size = weight + RECORD_FRAMING_BYTES
+        groups[-1].append(owed)
+    return groups

@@ -183,6 +183,7 @@ def _topic_limits(entries: Mapping[str, ConfigEntry]) -> TopicLimits:
         read(_SIZE, usual.message_bytes_max),
         read("message.timestamp.before.max.ms", usual.age_ms_max),
         read("message.timestamp.after.max.ms", usual.ahead_ms_max),
+        keys_wanted="cleanup.policy" in entries and "compact" in str(entries["cleanup.policy"].value),
     )
 
 
