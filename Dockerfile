@@ -7,6 +7,8 @@
 ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
+# A package index other than pip's own, when it is given.
+ARG PIP_INDEX_URL
 WORKDIR /build
 RUN ["python3", "-m", "venv", "--without-pip", "/opt/app"]
 COPY deploy/constraints.txt pyproject.toml README.md LICENSE ./
