@@ -12,7 +12,8 @@ import trio
 
 from ingest_actors.announce import Announcer
 from ingest_actors.bounds import Bounds
-from ingest_actors.errors import IngestError, SinkUnreachable
+from ingest_actors.checks import start_problems
+from ingest_actors.errors import IngestError, SettingsError, SinkUnreachable
 from ingest_actors.kafka.opening import open_sink
 from ingest_actors.ledger import LedgerEntry
 from ingest_actors.network import real_network
@@ -79,6 +80,9 @@ class Service:
         clock_ms: wall clock, ms since the epoch.
         rng: for jitter.
 
+    Raises:
+        SettingsError: the exchange has no such stream, or librdkafka no such option.
+
     Attributes:
         announcer: what happens, for `Ingest.events`.
         report: how it ended; None until then.
@@ -93,6 +97,9 @@ class Service:
         clock_ms: Callable[[], int] = wall_clock_ms,
         rng: random.Random | None = None,
     ) -> None:
+        problems = start_problems(settings)
+        if problems:
+            raise SettingsError(problems)
         self.settings = settings
         self.announcer = Announcer(settings.instance_name, clock_ms)
         self.report: StopReport | None = None

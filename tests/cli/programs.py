@@ -15,6 +15,9 @@ from typing import Any, Self
 
 TIMEOUT_S = 30.0
 
+KEPT = ("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME")
+"""What Python and the development broker need of the environment."""
+
 
 @dataclass
 class Program:
@@ -30,8 +33,9 @@ class Program:
     @classmethod
     def start(cls, *arguments: str, cwd: Path, **environ: str) -> Self:
         """Start it with nothing in the environment but what is given and what Python needs."""
-        kept = ("PATH", "HOME", "COVERAGE_PROCESS_START", "COVERAGE_FILE", "TMPDIR", "XDG_CACHE_HOME")
-        environment = {name: os.environ[name] for name in kept if name in os.environ} | environ
+        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+        kept |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+        environment = kept | environ
         process = subprocess.Popen(
             [sys.executable, "-m", "ingest_actors", *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment,

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from ingest_actors.checks import start_problems
+from ingest_actors.service import Service
 from ingest_actors.settings import Settings, SettingsError
 
 SECRET = "hunter2-swordfish"
@@ -122,3 +123,11 @@ def test_what_kubernetes_injects_does_not_stop_a_start(start):
     )  # fmt: skip
     assert program.end() == 2
     assert len(json.loads(program.stderr[0])["problems"]) == 1
+
+
+def test_embedded_the_service_refuses_the_same():
+    settings = Settings(binance_stream_types="foo", kafka_producer_options={"acks": "0"})
+    with pytest.raises(SettingsError) as caught:
+        Service(settings)
+    assert caught.value.problems == start_problems(settings)
+    assert len(caught.value.problems) == 2
