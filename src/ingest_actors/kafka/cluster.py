@@ -5,6 +5,7 @@ Everything here blocks, within bounds; from trio it is called in a thread.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -24,7 +25,7 @@ from confluent_kafka.admin import (
 
 from ingest_actors.errors import SinkUnreachable
 from ingest_actors.kafka.diagnosis import diagnose, refused
-from ingest_actors.kafka.handle import LIBRDKAFKA_LOGGER
+from ingest_actors.kafka.librdkafka_log import LibrdkafkaLog
 
 _ASK_S = 0.25
 _SETTLE_S = 1.5
@@ -49,7 +50,12 @@ class Cluster:
         self._timeout_s = timeout_s
         self._errors: list[KafkaError] = []
         try:
-            complete: dict[str, Any] = {**options, "error_cb": self._errors.append, "logger": LIBRDKAFKA_LOGGER}
+            # What it has to say is in the error that is raised.
+            complete: dict[str, Any] = {
+                **options,
+                "error_cb": self._errors.append,
+                "logger": LibrdkafkaLog(logging.DEBUG),
+            }
             self._admin = AdminClient(complete)
         except KafkaException as error:
             raise refused(self.target, error.args[0]) from error

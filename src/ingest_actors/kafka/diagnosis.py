@@ -12,7 +12,7 @@ from ingest_actors.kafka import codes
 _CREDENTIALS = "check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM"
 _AUTHORITY = "check KAFKA_SSL_CA_LOCATION: it must hold the authority that signed the brokers' certificates"
 _NOT_TLS = "the port may not speak TLS: check KAFKA_SECURITY_PROTOCOL and the port"
-_IS_TLS = "the port may want TLS or a login: check KAFKA_SECURITY_PROTOCOL and the port"
+_IS_TLS = "the port may want TLS or a login (check KAFKA_SECURITY_PROTOCOL), or the brokers are just starting"
 _NAME = "check the host names in KAFKA_BOOTSTRAP_SERVERS"
 _NOBODY = "check that the brokers run, and host and port in KAFKA_BOOTSTRAP_SERVERS"
 _RIGHTS = "ask for the rights DESCRIBE and WRITE on the topic, and CREATE when the program is to create it"
@@ -46,12 +46,15 @@ def diagnose(target: str, errors: Sequence[KafkaError], *, settled: bool) -> Sin
 def _diagnose_what_may_pass(target: str, texts: Mapping[int, str]) -> SinkUnreachable | None:
     if codes.RESOLVE in texts:
         return SinkUnreachable(target, f"the name is not known: {texts[codes.RESOLVE]}", hint=_NAME)
-    if codes.TRANSPORT in texts:
-        text = texts[codes.TRANSPORT]
-        if "refused" in text:
-            return SinkUnreachable(target, f"nothing listens there: {text}", hint=_NOBODY)
-        if "security.protocol" in text or "Disconnected" in text:
-            return SinkUnreachable(target, f"the brokers hang up at once: {text}", hint=_IS_TLS)
+    text = texts.get(codes.TRANSPORT, "")
+    if "refused" in text:
+        return SinkUnreachable(target, f"nothing listens there: {text}", hint=_NOBODY)
+    if "SSL" in text:
+        return SinkUnreachable(target, f"no TLS with the brokers: {text}", hint=_NOT_TLS)
+    if codes.ALL_BROKERS_DOWN in texts:
+        # librdkafka tells a connection that is closed at once to its log alone.
+        text = text or texts[codes.ALL_BROKERS_DOWN]
+        return SinkUnreachable(target, f"they hang up as soon as they are spoken to: {text}", hint=_IS_TLS)
     return None
 
 

@@ -11,7 +11,7 @@ from typing import Self
 
 from confluent_kafka import Producer
 
-from ingest_actors.kafka.handle import LIBRDKAFKA_LOGGER
+from ingest_actors.kafka.librdkafka_log import LibrdkafkaLog
 
 _START_S_MAX = 10.0
 
@@ -27,7 +27,7 @@ class EmbeddedCluster:
     """
 
     def __init__(self, *, brokers: int = 1) -> None:
-        self._owner: Producer | None = Producer({"test.mock.num.brokers": brokers, "logger": LIBRDKAFKA_LOGGER})
+        self._owner: Producer | None = Producer({"test.mock.num.brokers": brokers, "logger": LibrdkafkaLog()})
         found = self._owner.list_topics(timeout=_START_S_MAX).brokers.values()
         self.bootstrap_servers = ",".join(sorted(f"{broker.host}:{broker.port}" for broker in found))
 

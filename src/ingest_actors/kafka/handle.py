@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,16 +9,9 @@ import trio
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from ingest_actors.kafka import codes
-
-LIBRDKAFKA_LOGGER = logging.getLogger("ingest_actors.librdkafka")
-"""Where librdkafka's own lines go; they hold no secrets."""
+from ingest_actors.kafka.librdkafka_log import LibrdkafkaLog
 
 FLUSH_S = 0.005
-
-# Notes on the configuration: ours is as it is on purpose, and the users' is checked before.
-# A refused request is fatal to a gapless producer and a matter of course to us; `kafka_request_refused` tells.
-_UNWANTED = ("CONFWARN", "Gap-less ordering")
-LIBRDKAFKA_LOGGER.addFilter(lambda line: not any(text in line.getMessage() for text in _UNWANTED))
 
 ErrorCallback = Callable[[KafkaError], None]
 
@@ -42,7 +34,7 @@ class ProducerHandle:
     def __init__(self, options: dict[str, Any], on_error: ErrorCallback) -> None:
         self.fatal: KafkaError | None = None
         self._on_error = on_error
-        self._producer: Producer | None = Producer({**options, "error_cb": self._error, "logger": LIBRDKAFKA_LOGGER})
+        self._producer: Producer | None = Producer({**options, "error_cb": self._error, "logger": LibrdkafkaLog()})
         self.produce = self._producer.produce
         self._poll = self._producer.poll
 

@@ -1,0 +1,33 @@
+"""Where librdkafka's own lines go: to a logger below ours, at a level that fits what we make of them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+_LOGGER: Final = logging.getLogger("ingest_actors.librdkafka")
+
+_TOLD_OTHERWISE: Final = frozenset({"FAIL", "ERROR", "REQTMOUT", "GETPID"})
+"""Kinds of lines about connections. Each attempt makes one; `kafka_unreachable` tells of the outage once."""
+
+_UNWANTED: Final = ("CONFWARN", "Gap-less ordering")
+"""Notes on the configuration (ours is as it is on purpose, the users' is checked before), and what is fatal to a
+gapless producer but a matter of course to us: `kafka_request_refused` tells."""
+
+
+class LibrdkafkaLog:
+    """Fits what confluent-kafka asks of a logger. librdkafka's lines hold no secrets.
+
+    Args:
+        level_max: no line is written above this level.
+    """
+
+    def __init__(self, level_max: int = logging.CRITICAL) -> None:
+        self._level_max = level_max
+
+    def log(self, level: int, text: str, kind: str = "", *parts: str) -> None:
+        """One line; called from `poll`."""
+        if any(unwanted in part for unwanted in _UNWANTED for part in (kind, *parts)):
+            return
+        level_max = min(self._level_max, logging.INFO) if kind in _TOLD_OTHERWISE else self._level_max
+        _LOGGER.log(min(level, level_max), text, kind, *parts)
