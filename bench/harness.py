@@ -40,7 +40,8 @@ class Process:
             [sys.executable, *arguments], env=dict(env), stdout=subprocess.PIPE, stderr=self._stderr
         )
         self.pid = self._popen.pid
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def __enter__(self) -> Self:
         return self
@@ -48,6 +49,7 @@ class Process:
     def __exit__(self, *_: object) -> None:
         self._popen.kill()
         self._popen.wait()
+        self._reader.join()
         self._stderr.close()
 
     def line(self, timeout_s: float) -> dict[str, Any]:
@@ -89,9 +91,10 @@ class Process:
 
     def _read(self) -> None:
         assert self._popen.stdout is not None
-        for line in self._popen.stdout:
-            with contextlib.suppress(ValueError):
-                self._lines.put(json.loads(line))
+        with self._popen.stdout as stdout:
+            for line in stdout:
+                with contextlib.suppress(ValueError):
+                    self._lines.put(json.loads(line))
         self._lines.put(None)
 
 
