@@ -109,8 +109,10 @@ class MarketSource:
     async def _keep_time(self) -> None:
         while True:
             now_us = self.clock.now_us()
+            slice_us = _SLICE_US * max(1, round(self.clock.speed))
             while self.scheduler.now_us < now_us:
-                self.scheduler.advance(min(now_us, self.scheduler.now_us + _SLICE_US * max(1, round(self.clock.speed))))
+                busy_us = max(self.scheduler.next_us or 0, self.scheduler.now_us + slice_us)
+                self.scheduler.advance(min(now_us, busy_us))
                 await trio.lowlevel.checkpoint()
             due_s = self.clock.when(self.scheduler.next_us or 0)
             await trio.sleep_until(max(due_s, trio.current_time() + self._tick_s))
