@@ -121,7 +121,7 @@ def check_series(servers: str, topic: str, messages: int) -> None:
     seen = 0
     with contextlib.closing(consumer):
         while seen < messages:
-            records = consumer.consume(10_000, 10)
+            records = consumer.consume(min(messages - seen, 10_000), 10)
             if not records:
                 raise Failed(f"{topic}: only {seen} of {messages} records could be read back")
             for record in records:

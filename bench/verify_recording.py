@@ -167,7 +167,7 @@ def read_topic(servers: str, topic: str, count: int) -> Iterator[Message]:
     consumer.assign([TopicPartition(topic, index, 0) for index in range(PARTITIONS)])
     with contextlib.closing(consumer):
         while count > 0:
-            records = consumer.consume(10_000, 15)
+            records = consumer.consume(min(count, 10_000), 15)
             if not records:
                 raise Failed(f"{topic}: {count} records could not be read back")
             for record in records:
