@@ -129,6 +129,8 @@ async def test_a_second_stop_cancels_at_once(autojump_clock):
     assert report.unfinished == ("middle", "sink")
     assert report.left == {"first": 5, "second": 5}
     assert works.delivered == []
+    await trio.sleep(1)
+    assert works.line.report() == report, "what it was at the end does not change any more"
 
 
 async def test_draining_twice_is_draining_once(autojump_clock):

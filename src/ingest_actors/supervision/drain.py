@@ -85,6 +85,7 @@ class Line:
         self._scope = trio.CancelScope()
         self._failures: list[Exception] = []
         self._asked_at: float | None = None
+        self._ended_at: float | None = None
 
     def source(self, name: str, run: Callable[[], Awaitable[None]], *, into: Iterable[Mailbox[Any]]) -> None:
         """Add a member that is cancelled when the line is stopped; it may put into each of `into`."""
@@ -115,20 +116,26 @@ class Line:
 
         Cancelled: so are all members, at once; `report` tells what was left.
         """
-        with self._scope:
-            async with trio.open_nursery() as beside:
-                for member in self._attendants:
-                    beside.start_soon(self._run_member, member, name=member.name)
-                async with trio.open_nursery() as nursery:
-                    for member in (*self._stages, *self._sources):
-                        nursery.start_soon(self._run_member, member, name=member.name)
-                beside.cancel_scope.cancel()
+        try:
+            with self._scope:
+                await self._run_members()
+        finally:
+            self._ended_at = trio.current_time()
         if self._failures:
             first, *others = self._failures
             for other in others:
                 first.add_note(f"and then: {other!r}")
             raise first
         return self.report()
+
+    async def _run_members(self) -> None:
+        async with trio.open_nursery() as beside:
+            for member in self._attendants:
+                beside.start_soon(self._run_member, member, name=member.name)
+            async with trio.open_nursery() as nursery:
+                for member in (*self._stages, *self._sources):
+                    nursery.start_soon(self._run_member, member, name=member.name)
+            beside.cancel_scope.cancel()
 
     def drain(self) -> None:
         """Ask the line to stop in order, within `drain_timeout_s`. Idempotent; returns at once."""
@@ -152,12 +159,14 @@ class Line:
             self.drain()
 
     def report(self) -> DrainReport:
-        """How things stand now."""
-        asked_at = self._asked_at
+        """How things stand now, or at the end."""
+        drained_s = None
+        if self._asked_at is not None:
+            drained_s = (trio.current_time() if self._ended_at is None else self._ended_at) - self._asked_at
         return DrainReport(
             unfinished=tuple(member.name for member in (*self._sources, *self._stages) if not member.finished),
             left={mailbox.name: mailbox.events for mailbox in self._mailboxes() if mailbox.events},
-            drained_s=None if asked_at is None else trio.current_time() - asked_at,
+            drained_s=drained_s,
         )
 
     def _admit(self, member: _Member) -> _Member:
