@@ -5,14 +5,27 @@ from collections import defaultdict
 from contextlib import asynccontextmanager
 
 import trio
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from ingest_actors.kafka.opening import open_sink
 from ingest_actors.messages import EventBatch, Route
 from ingest_actors.settings import Settings
 
 NAMES = ("raw_events", "trades", "depth", "dead_letters", "gaps", "state")
+PASSWORD = "admin-secret"
 SYMBOLS = [b"BTCUSDT", b"ETHUSDT", b"BNBUSDT", b"ADAUSDT", b"XRPUSDT"]
 
 
@@ -29,6 +42,21 @@ async def sink_on(servers, prefix, *, queue_bytes=None, **settings):
     finally:
         with trio.CancelScope(shield=True):
             await sink.aclose()
+
+
+def secure(cluster, prefix, **more):
+    return settings_for(
+        cluster.bootstrap_servers,
+        prefix,
+        **{
+            "kafka_security_protocol": "SASL_SSL",
+            "kafka_sasl_mechanism": "SCRAM-SHA-512",
+            "kafka_sasl_username": "admin",
+            "kafka_sasl_password": PASSWORD,
+            "kafka_ssl_ca_location": cluster.ca_file,
+            **more,
+        },
+    )
 
 
 def route_for(prefix, *names, headers=()):
@@ -122,22 +150,37 @@ def expected_by_key(events):
     return dict(by_key)
 
 
-def alter_topic(servers, topic, **entries):
-    """Change a topic's configuration behind the sink's back."""
+def make_topic(servers, name, **options):
+    """Create a topic behind the product's back."""
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
-    changes = [
-        ConfigEntry(name.replace("_", "."), str(value), incremental_operation=AlterConfigOpType.SET)
-        for name, value in entries.items()
-    ]
+    for future in admin.create_topics([NewTopic(name, **options)]).values():
+        future.result(10)
+    wait_for_entries(admin, name, options.get("config", {}))
+
+
+def alter_topic(servers, topic, **entries):
+    """Change a topic's configuration behind the product's back."""
+    admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
+    wanted = {name.replace("_", "."): str(value) for name, value in entries.items()}
+    changes = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in wanted.items()]
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=changes)
     for future in admin.incremental_alter_configs([resource]).values():
         future.result(10)
-    for _ in range(100):
-        seen = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)])
-        if all(next(iter(seen.values())).result(10)[change.name].value == change.value for change in changes):
+    wait_for_entries(admin, topic, wanted)
+
+
+def wait_for_entries(admin, topic, wanted):
+    """What was changed takes a moment to show."""
+    for _ in range(200):
+        (future,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
+        try:
+            found = future.result(10)
+        except KafkaException:
+            found = {}
+        if found and all(found[name].value == value for name, value in wanted.items()):
             return
         time.sleep(0.02)
-    raise AssertionError("the change does not show")
+    raise AssertionError(f"{topic}: {wanted} does not show")
 
 
 def murmur2(key):
@@ -157,3 +200,50 @@ def murmur2(key):
 
 def java_partition(key, partitions):
     return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def allow(cluster, prefix, *operations):
+    """Give alice rights on all topics with a prefix."""
+    binding = (ResourceType.TOPIC, prefix, ResourcePatternType.PREFIXED, "User:alice", "*")
+    admin = AdminClient(cluster.client_settings)
+    asked = admin.create_acls([AclBinding(*binding, operation, AclPermissionType.ALLOW) for operation in operations])
+    wait_for_rules(cluster, asked, prefix + "raw_events", lambda rights: rights >= set(operations))
+
+
+def forbidding(topic):
+    return (
+        *(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:alice", "*"),
+        *(AclOperation.WRITE, AclPermissionType.DENY),
+    )
+
+
+def forbid(cluster, topic):
+    """Take alice's right to write to a topic away."""
+    admin = AdminClient(cluster.client_settings)
+    asked = admin.create_acls([AclBinding(*forbidding(topic))])
+    wait_for_rules(cluster, asked, topic, lambda rights: AclOperation.WRITE not in rights)
+
+
+def permit_again(cluster, topic):
+    admin = AdminClient(cluster.client_settings)
+    asked = admin.delete_acls([AclBindingFilter(*forbidding(topic))])
+    wait_for_rules(cluster, asked, topic, lambda rights: AclOperation.WRITE in rights)
+
+
+def wait_for_rules(cluster, asked, topic, fits):
+    """The broker hears of new rules from its controller, a moment later."""
+    for future in asked.values():
+        future.result(10)
+    alice = AdminClient(
+        cluster.client_settings | {"sasl.username": "alice", "sasl.password": "alice-secret", "log_level": 0}
+    )
+    for _ in range(200):
+        (future,) = alice.describe_topics(TopicCollection([topic]), include_authorized_operations=True).values()
+        try:
+            rights = set(future.result(10).authorized_operations or ())
+        except KafkaException:
+            rights = set()
+        if fits(rights):
+            return
+        time.sleep(0.05)
+    raise AssertionError("the rules do not show")

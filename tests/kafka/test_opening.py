@@ -8,23 +8,26 @@ import pytest
 import trio
 import trio.lowlevel
 import trustme
-from confluent_kafka.admin import (
-    AclBinding,
-    AclBindingFilter,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    ResourcePatternType,
-    ResourceType,
+from confluent_kafka.admin import AclOperation, AdminClient
+from kafka_support import (
+    PASSWORD,
+    allow,
+    deliver,
+    forbid,
+    in_batches,
+    numbered,
+    permit_again,
+    read_topic,
+    route_for,
+    secure,
+    settings_for,
+    sink_on,
 )
-from kafka_support import deliver, in_batches, numbered, read_topic, route_for, settings_for, sink_on
 
 from ingest_actors.errors import SettingsError, SinkBroken, SinkUnreachable
 from ingest_actors.kafka.opening import open_sink
 
 pytestmark = pytest.mark.broker
-
-PASSWORD = "admin-secret"
 
 
 async def failure(settings, *, within_s=10.0):
@@ -38,21 +41,6 @@ async def failure(settings, *, within_s=10.0):
     assert PASSWORD not in str(caught.value)
     assert "wrong-secret" not in str(caught.value)
     return caught.value
-
-
-def secure(cluster, prefix, **more):
-    return settings_for(
-        cluster.bootstrap_servers,
-        prefix,
-        **{
-            "kafka_security_protocol": "SASL_SSL",
-            "kafka_sasl_mechanism": "SCRAM-SHA-512",
-            "kafka_sasl_username": "admin",
-            "kafka_sasl_password": PASSWORD,
-            "kafka_ssl_ca_location": cluster.ca_file,
-            **more,
-        },
-    )
 
 
 @contextmanager
@@ -242,35 +230,3 @@ async def push(sink, batches, acknowledged):
         await sink.accept(batch)
     while True:
         acknowledged.append((await sink.acknowledged()).batch)
-
-
-def allow(cluster, prefix, *operations):
-    """Give alice rights on all topics with a prefix."""
-    binding = (ResourceType.TOPIC, prefix, ResourcePatternType.PREFIXED, "User:alice", "*")
-    change_rules(cluster, [AclBinding(*binding, operation, AclPermissionType.ALLOW) for operation in operations])
-
-
-def forbidding(topic):
-    return (
-        *(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:alice", "*"),
-        *(AclOperation.WRITE, AclPermissionType.DENY),
-    )
-
-
-def forbid(cluster, topic):
-    """Take alice's right to write to a topic away."""
-    change_rules(cluster, [AclBinding(*forbidding(topic))])
-
-
-def change_rules(cluster, bindings):
-    admin = AdminClient(cluster.client_settings)
-    for future in admin.create_acls(bindings).values():
-        future.result(10)
-    time.sleep(0.3)  # until the broker has heard of it from its controller
-
-
-def permit_again(cluster, topic):
-    admin = AdminClient(cluster.client_settings)
-    for future in admin.delete_acls([AclBindingFilter(*forbidding(topic))]).values():
-        future.result(10)
-    time.sleep(0.3)

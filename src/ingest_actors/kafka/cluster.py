@@ -96,10 +96,18 @@ class Cluster:
 
     def configs(self, topics: Iterable[str]) -> dict[str, dict[str, ConfigEntry]]:
         """The configuration of topics; one that may not be read is left out."""
-        asked = self._admin.describe_configs(
-            [ConfigResource(ResourceType.TOPIC, topic) for topic in topics], request_timeout=self._timeout_s
-        )
-        return {resource.name: found for resource, future in asked.items() if (found := _forgiven(future)) is not None}
+        names = list(topics)
+        deadline = time.monotonic() + _SETTLE_S
+        while True:
+            asked = self._admin.describe_configs(
+                [ConfigResource(ResourceType.TOPIC, name) for name in names], request_timeout=self._timeout_s
+            )
+            found = {resource.name: _forgiven(future) for resource, future in asked.items()}
+            # A topic that was made a moment ago is not known to every broker yet.
+            unknown = [name for name, entries in found.items() if entries == KafkaError.UNKNOWN_TOPIC_OR_PART]
+            if not unknown or time.monotonic() > deadline:
+                return {name: entries for name, entries in found.items() if not isinstance(entries, int)}
+            time.sleep(_ASK_S / 10)
 
     def operations(self, topics: Sequence[str]) -> dict[str, set[AclOperation]]:
         """What we may do with topics; one for which the broker does not say is left out."""
@@ -110,7 +118,7 @@ class Cluster:
         return {
             topic: set(description.authorized_operations)
             for topic, description in found.items()
-            if description is not None and description.authorized_operations
+            if not isinstance(description, int) and description.authorized_operations
         }
 
     def create_topics(self, topics: Sequence[NewTopic]) -> None:
@@ -138,8 +146,9 @@ class Cluster:
                     raise refused(self.target, error.args[0], topic=topic) from error
 
 
-def _forgiven(future: Future[V]) -> V | None:
+def _forgiven(future: Future[V]) -> V | int:
+    """What was asked for, or the code of the error."""
     try:
         return future.result()
-    except KafkaException:
-        return None
+    except KafkaException as error:
+        return int(error.args[0].code())
