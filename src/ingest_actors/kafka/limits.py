@@ -16,6 +16,9 @@ from ingest_actors.protocols import Refusal
 RECORD_FRAMING_BYTES = 128
 """More than what a record and its batch take beside key, value and headers (61 bytes a batch, up to 40 a record)."""
 
+KEY_AND_HEADERS_BYTES = 16 * 1024
+"""More than the key and the headers of any event of ours take."""
+
 _AHEAD_MS_USUAL = 3_600_000
 _AGE_MS_USUAL = 10 * 365 * 86_400_000
 
@@ -52,8 +55,8 @@ class Limits:
         self._clock_ms = clock_ms or (lambda: int(time.time() * 1000))
         sizes = [limits.message_bytes_max for limits in topics.values()] or [MESSAGE_MAX_BYTES_DEFAULT]
         self.message_bytes = (min(sizes), max(sizes))
-        # Sum of all values and then some: below this no event of a batch can be too large.
-        self._safe_bytes = self.message_bytes[0] - 2 * RECORD_FRAMING_BYTES
+        # Below this no event of a batch can be too large, since the sum of all values is not.
+        self._safe_bytes = self.message_bytes[0] - KEY_AND_HEADERS_BYTES
         self._picky = any(limits.picky for limits in topics.values())
 
     def screen(self, batch: EventBatch) -> dict[int, Refusal]:
