@@ -424,13 +424,35 @@ async def test_an_on_poison_that_does_nothing_is_an_error_not_a_loop(autojump_cl
         await keep_alive(consumer(box, [], crashes_on={1}), name="a", inbox=box, on_poison=on_poison)
 
 
-async def test_poison_without_anybody_to_deal_with_it_escalates_from_the_crash(autojump_clock):
-    box = mailbox(strikes_max=1)
-    box.put_nowait(Numbers(1))
+async def test_without_anybody_to_deal_with_poison_the_budget_alone_decides(autojump_clock):
+    box = mailbox(strikes_max=2)
+    box.put_nowait(Numbers(1, 2))
+    told = Told()
     with pytest.raises(ActorFailed) as raised:
-        await keep_alive(consumer(box, [], crashes_on={1}), name="a", inbox=box)
+        await keep_alive(
+            consumer(box, [], crashes_on={1}), name="a", inbox=box, window=RestartWindow(20, 1e9), on_restart=told
+        )
     assert isinstance(raised.value.cause, Boom)
-    assert contents(box) == [(1,)]
+    assert raised.value.restarts == len(told.failures) == 20
+    assert contents(box) == [(1,), (2,)]
+
+
+async def test_without_anybody_to_deal_with_poison_a_failure_that_passes_is_outlived(autojump_clock):
+    """A sink that is away for longer than any number of strikes."""
+    box = mailbox()
+    box.put_nowait(Numbers(1, 2))
+    box.close()
+    handled = []
+
+    async def actor():
+        async for parcel in box:
+            if trio.current_time() < 30:
+                raise Boom
+            handled.extend(parcel.items)
+            box.settle(len(parcel))
+
+    await keep_alive(actor, name="a", inbox=box, window=RestartWindow(20))
+    assert handled == [1, 2]
 
 
 async def test_cancellation_while_dealing_with_poison_leaves_it_to_the_next_supervision(autojump_clock):

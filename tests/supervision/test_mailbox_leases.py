@@ -300,3 +300,49 @@ async def test_idle_holds_at_the_moment_of_return(nursery):
     await box.take()
     await wait_all_tasks_blocked()
     assert idle == [0]
+
+
+async def test_waiting_for_idleness_can_be_cancelled(nursery):
+    box = mailbox()
+    box.put_nowait(Numbers(1))
+    with trio.CancelScope() as early:
+        early.cancel()
+        await box.wait_idle()
+    late = trio.CancelScope()
+
+    async def watcher():
+        with late:
+            await box.wait_idle()
+
+    nursery.start_soon(watcher)
+    await wait_all_tasks_blocked()
+    late.cancel()
+    await wait_all_tasks_blocked()
+    assert early.cancelled_caught
+    assert late.cancelled_caught
+    await box.take()
+    await box.wait_idle()
+
+
+async def test_settling_does_not_wake_a_taker_for_nothing(nursery):
+    """A producer settles all the time while it waits for more."""
+    box = mailbox(events_max=100)
+    for number in range(50):
+        box.put_nowait(Numbers(number))
+    for _ in range(50):
+        await box.take()
+    steps = []
+
+    class Steps(trio.abc.Instrument):
+        def before_task_step(self, task):
+            steps.append(task.name)
+
+    nursery.start_soon(box.take, name="taker")
+    await wait_all_tasks_blocked()
+    trio.lowlevel.add_instrument(counter := Steps())
+    for _ in range(50):
+        box.settle(1)
+        await trio.lowlevel.checkpoint()
+    trio.lowlevel.remove_instrument(counter)
+    assert "taker" not in steps
+    nursery.cancel_scope.cancel()

@@ -47,9 +47,9 @@ async def keep_alive(
         on_poison: awaited with an item (a parcel of one) that crashes the actor whenever it is handled, and with that
             crash. It must settle the item, in one step with handing on what becomes of it, or readmit a harmless one
             in its place. When it crashes, that spends the budget, the item stays, and it is called again. Without it
-            such an item escalates.
+            there is no verdict: the item is handed out again and again, and every crash spends the budget.
 
-    Errors: `ActorFailed`, from the crash, when the budget is spent, and where it says "escalates" above.
+    Errors: `ActorFailed`, from the crash, when the budget is spent or the failure is fatal.
 
     Cancelled: the actor's leases return to its inbox. `trio.Cancelled`, `KeyboardInterrupt` and `SystemExit` pass
     untouched.
@@ -124,15 +124,15 @@ class _Keeper(Generic[P]):
             raise ActorFailed(self.name, doomed, restarts=self.restarts) from doomed
         if self.evidence is None and self.inbox is not None and self.inbox.poisoned() is not None:
             self.evidence = failure
-        helpless = self.evidence is not None and self.on_poison is None
         free = searching and self.search_paid
-        self.search_paid = searching
-        if helpless or not (free or self.window.spend()):
+        self.search_paid = searching and self.on_poison is not None
+        if not free and not self.window.spend():
             raise ActorFailed(self.name, failure, restarts=self.restarts) from failure
 
     async def _deal_with_poison(self, inbox: Mailbox[P], item: P) -> None:
-        if self.on_poison is None or self.evidence is None:
-            raise RuntimeError(f"a poison item from an earlier supervision stands before {self.name}")
+        if self.on_poison is None or self.evidence is None:  # no evidence: the verdict is of an earlier supervision
+            inbox.readmit(item)
+            return
         nothing_settled = inbox.settled == self.settled_at_verdict
         await self.on_poison(item, self.evidence)
         if inbox.poisoned() is item:

@@ -245,7 +245,7 @@ class Mailbox(Generic[P]):
                 raise trio.EndOfChannel
             return None
         entry = self._outlet.first()
-        return entry if entry is not None and self._leases.may_lend(entry) else None
+        return entry if self._leases.may_lend(entry) else None
 
     def _lend(self, entry: Entry[P]) -> P:
         self._outlet.remove_first()

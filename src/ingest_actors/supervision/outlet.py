@@ -37,13 +37,10 @@ class Outlet(Generic[P]):
         """The first entry, if it was put back or looked at; None says nothing about those that were not."""
         return self._slot[0] if self._slot else None
 
-    def first(self) -> Entry[P] | None:
-        """The first entry; None when there is none, or it is on its way to a taker that waits and has not run yet."""
+    def first(self) -> Entry[P]:
+        """The first entry. There must be one, and no taker that waits, or it might be on its way to that one."""
         while not self._slot:
-            try:
-                self._arrived(self._receive.receive_nowait())
-            except trio.WouldBlock:
-                return None
+            self._arrived(self._receive.receive_nowait())
         return self._slot[0]
 
     def remove_first(self) -> None:

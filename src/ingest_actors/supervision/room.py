@@ -40,11 +40,6 @@ class Room:
         self.items = 0
         self.size_bytes = 0
 
-    @property
-    def waiting(self) -> int:
-        """How many tasks stand in line."""
-        return len(self._line)
-
     def fits(self, items: int, size_bytes: int) -> bool:
         """Whether there is room for this much; anything fits into an empty room, or it would wait for ever."""
         if not self.items:
