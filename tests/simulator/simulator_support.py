@@ -1,4 +1,4 @@
-"""What the simulator's tests share: clients over streams in memory, markets without a clock, frames in recorders' formats."""
+"""What the simulator's tests share: clients in memory, markets without a clock, frames in recorders' formats."""
 
 import gzip
 import json
@@ -9,7 +9,6 @@ import trio
 from trio.testing import memory_stream_pair
 from trio_websocket import wrap_client_stream
 from wsproto.connection import ConnectionType
-from wsproto.events import BytesMessage, Ping, TextMessage
 from wsproto.frame_protocol import FrameDecoder
 
 from ingest_actors.simulator import SimulatorConfig
@@ -19,8 +18,6 @@ from ingest_actors.simulator.session import Session
 
 START_MS = 1_790_000_000_000
 CAPTURES = Path(__file__).parents[3] / "shared" / "captures"
-
-__all__ = ["BytesMessage", "Ping", "TextMessage"]
 
 
 def quiet(**changes):
@@ -93,7 +90,7 @@ def decode_frames(data):
             return payloads
         part = frame.payload
         parts.append(part.encode() if isinstance(part, str) else bytes(part))
-        if frame.message_finished:
+        if frame.frame_finished and frame.message_finished:
             payloads.append(b"".join(parts))
             parts = []
 
@@ -154,6 +151,15 @@ def record_market(seconds=20, *, symbols=("BTCUSDT", "ETHUSDT"), streams=STREAMS
         for symbol in symbols:
             snapshots.setdefault(symbol, (source.scheduler.now_us * 1000, source.rest.depth(symbol, 1000)))
     return frames, snapshots
+
+
+def record(seconds=20):
+    """The same, to be called outside of trio."""
+
+    async def run():
+        return record_market(seconds)
+
+    return trio.run(run)
 
 
 def write_numbered(path, frames, *, unit_ns=1, snapshot=None, cut_trailer=False):

@@ -17,7 +17,7 @@ from ingest_actors.simulator.handshake import HandshakeLimiter, MessageLimiter, 
         ("/stream", Target(combined=True, streams=())),
         ("/stream?streams=", Target(combined=True, streams=())),
         ("/stream?streams=a@trade/b@trade/a@trade", Target(combined=True, streams=("a@trade", "b@trade"))),
-        ("/stream?streams=a%40trade%2F%E5%B8%81usdt%40trade", Target(combined=True, streams=("a@trade", "币usdt@trade"))),
+        ("/stream?streams=a%40trade%2F%E5%B8%81usdt%40trade", Target(combined=True, streams=("a@trade", "币usdt@trade"))),  # noqa: E501
         ("/stream?streams=a@kline_1d@+08:00", Target(combined=True, streams=("a@kline_1d@+08:00",))),
         ("/stream?streams=a@kline_1d@%2B08:00", Target(combined=True, streams=("a@kline_1d@+08:00",))),
         ("/stream?streams=a@trade&timeUnit=MILLISECOND", Target(combined=True, streams=("a@trade",))),

@@ -1,5 +1,6 @@
 """The seeded market: ten minutes of it obey every law that recordings of the real exchange obey."""
 
+import itertools
 import json
 import statistics
 from bisect import bisect_left
@@ -52,7 +53,7 @@ async def test_aggregate_ids_rise_by_one_and_chain_their_trades(played):
     for symbol in SYMBOLS:
         aggregates = played.streams[f"{symbol.lower()}@aggTrade"]
         assert [a["a"] for a in aggregates] == list(range(aggregates[0]["a"], aggregates[0]["a"] + len(aggregates)))
-        for before, after in zip(aggregates, aggregates[1:], strict=False):
+        for before, after in itertools.pairwise(aggregates):
             assert after["f"] == before["l"] + 1
 
 
@@ -69,7 +70,7 @@ async def test_an_aggregate_is_its_trades_exactly(played):
 
 async def test_sweeps_share_their_time_and_different_orders_can_agree_in_everything_but_the_id(played):
     aggregates = played.streams["btcusdt@aggTrade"]
-    neighbours = list(zip(aggregates, aggregates[1:], strict=False))
+    neighbours = list(itertools.pairwise(aggregates))
     shared = sum(before["T"] == after["T"] for before, after in neighbours) / len(neighbours)
     assert 0.1 < shared < 0.6
     assert sum((b["T"], b["p"], b["m"]) == (a["T"], a["p"], a["m"]) for b, a in neighbours) >= 5
@@ -107,7 +108,7 @@ async def test_depth_ids_join_without_a_gap_and_an_interval_without_change_is_si
     for symbol in SYMBOLS:
         for stream, step_ms in (("depth@100ms", 100), ("depth", 1000)):
             updates = played.streams[f"{symbol.lower()}@{stream}"]
-            for before, after in zip(updates, updates[1:], strict=False):
+            for before, after in itertools.pairwise(updates):
                 assert after["U"] == before["u"] + 1
                 assert after["E"] > before["E"]
                 assert after["u"] >= after["U"]
@@ -229,7 +230,7 @@ async def test_candles_are_their_trades_and_each_is_closed_once(played):
 
 async def test_open_candles_come_about_every_two_seconds_and_may_trail(played):
     frames = played.streams["btcusdt@kline_1m"]
-    gaps = [b["E"] - a["E"] for a, b in zip(frames, frames[1:], strict=False)]
+    gaps = [b["E"] - a["E"] for a, b in itertools.pairwise(frames)]
     assert 2000 <= statistics.median(gaps) <= 2600
     closes = [kline["E"] - kline["k"]["T"] for kline in frames if kline["k"]["x"]]
     assert all(69 <= delay <= 2395 for delay in closes)
@@ -265,7 +266,7 @@ async def test_the_wire_is_compact_keeps_the_key_order_and_has_eight_decimals(pl
     for kind, order in orders.items():
         for event in played.streams[f"btcusdt@{kind}"][:200]:
             assert list(event) == order.split()
-    assert list(played.streams["btcusdt@kline_1m"][0]["k"]) == "t T s i f L o c h l v n x q V Q B".split()
+    assert list(played.streams["btcusdt@kline_1m"][0]["k"]) == list_of("t T s i f L o c h l v n x q V Q B")
     for trade in played.streams["ethusdt@trade"]:
         assert len(trade["p"].partition(".")[2]) == len(trade["q"].partition(".")[2]) == 8
         assert trade["t"] > 2**31
@@ -328,7 +329,7 @@ async def test_arrays_hold_only_symbols_that_traded():
     advance(source, 10)
     streams = by_stream(listener.messages())
     sizes = [len(array) for array in streams["!miniTicker@arr"]]
-    assert 0 < min(sizes)
+    assert min(sizes) > 0
     assert max(sizes[1:]) < 36
     assert {element["e"] for array in streams["!ticker_1h@arr"] for element in array} == {"1hTicker"}
 
@@ -354,10 +355,10 @@ async def test_average_and_reference_price_and_rolling_windows_flow():
     advance(source, 30)
     streams = by_stream(listener.messages())
     assert set(streams) == set(names)
-    assert list(streams["币usdt@avgPrice"][0]) == ["e", "E", "s", "i", "w", "T"]
-    assert list(streams["币usdt@referencePrice"][0]) == ["e", "s", "r", "t"]
-    assert list(streams["币usdt@ticker_4h"][0]) == "e E s p P o h l c w v q O C F L n".split()
-    assert list(streams["币usdt@miniTicker"][0]) == "e E s c o h l v q".split()
+    assert list(streams["币usdt@avgPrice"][0]) == list_of("e E s i w T")
+    assert list(streams["币usdt@referencePrice"][0]) == list_of("e s r t")
+    assert list(streams["币usdt@ticker_4h"][0]) == list_of("e E s p P o h l c w v q O C F L n")
+    assert list(streams["币usdt@miniTicker"][0]) == list_of("e E s c o h l v q")
 
 
 async def test_a_stream_given_up_stops_and_comes_back_without_its_past():
@@ -402,7 +403,7 @@ async def test_candles_of_every_interval_agree_with_the_trades_over_days():
         rows = source.rest.klines("ADAUSDT", interval, start_us=0, end_us=None, limit=1000)
         newest = source.rest.klines("ADAUSDT", interval, start_us=None, end_us=None, limit=5)
         assert newest[-1].close_us >= source.scheduler.now_us
-        for row, following in zip(rows, rows[1:], strict=False):
+        for row, following in itertools.pairwise(rows):
             assert following.open_us == row.close_us + 1
         for row in rows[:200]:
             part = [trade for trade in trades if row.open_us <= trade.time_us <= row.close_us]
@@ -416,6 +417,10 @@ async def test_candles_of_every_interval_agree_with_the_trades_over_days():
 async def test_the_market_starts_when_it_is_told(mock_clock):
     source = make_market()
     assert source.now_ms() == START_MS
+
+
+def list_of(names):
+    return names.split()
 
 
 def units(decimal):

@@ -140,15 +140,15 @@ async def test_klines_agree_with_the_stream_and_count_from_their_start():
         ("klines?interval=1m", -1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."),
         ("klines?symbol=BTCUSDT", -1102, "Mandatory parameter 'interval' was not sent, was empty/null, or malformed."),
         ("depth?symbol=NOSUCH", -1121, "Invalid symbol."),
-        ("depth?symbol=btcusdt", -1100, r"Illegal characters found in parameter 'symbol'; legal range is '^[\w\-._&&[^a-z]]{1,50}$'."),
+        ("depth?symbol=btcusdt", -1100, r"Illegal characters found in parameter 'symbol'; legal range is '^[\w\-._&&[^a-z]]{1,50}$'."),  # noqa: E501
         ("depth?symbol=BTC%20USDT", -1100, None),
-        ("depth?symbol=BTCUSDT&limit=-1", -1100, "Illegal characters found in parameter 'limit'; legal range is '^[0-9]{1,20}$'."),
+        ("depth?symbol=BTCUSDT&limit=-1", -1100, "Illegal characters found in parameter 'limit'; legal range is '^[0-9]{1,20}$'."),  # noqa: E501
         ("depth?symbol=BTCUSDT&limit=0", -1130, "Data sent for parameter 'limit' is not valid."),
-        ("aggTrades?symbol=BTCUSDT&fromId=-1", -1100, "Illegal characters found in parameter 'fromId'; legal range is '^[0-9]{1,20}$'."),
+        ("aggTrades?symbol=BTCUSDT&fromId=-1", -1100, "Illegal characters found in parameter 'fromId'; legal range is '^[0-9]{1,20}$'."),  # noqa: E501
         ("depth?symbol=BTCUSDT&symbol=BTCUSDT", -1101, "Duplicate values for a parameter detected."),
-        ("depth?symbol=BTCUSDT&limit=5&symbolStatus=TRADING&x=1", -1101, "Too many parameters; expected '3' and received '4'."),
+        ("depth?symbol=BTCUSDT&limit=5&symbolStatus=TRADING&x=1", -1101, "Too many parameters; expected '3' and received '4'."),  # noqa: E501
         ("ping?x=1", -1101, "Too many parameters; expected '0' and received '1'."),
-        ("depth?symbol=BTCUSDT&x=1", -1104, "Not all sent parameters were read; read '1' parameter(s) but was sent '2'."),
+        ("depth?symbol=BTCUSDT&x=1", -1104, "Not all sent parameters were read; read '1' parameter(s) but was sent '2'."),  # noqa: E501
         ("depth?symbol=", -1105, "Parameter 'symbol' was empty."),
         ("klines?symbol=BTCUSDT&interval=7m", -1120, "Invalid interval."),
         ("aggTrades?symbol=BTCUSDT&fromId=1&startTime=5", -1128, "Combination of optional parameters invalid."),
@@ -176,8 +176,8 @@ async def test_an_unknown_path_is_a_page(rest):
 async def test_each_request_has_its_weight_and_mistakes_cost_too(rest):
     used = int((await rest.get("ping")).headers["x-mbx-used-weight-1m"])
     for path, weight in [
-        ("ping", 1), ("time", 1), ("exchangeInfo", 20), ("depth?symbol=BTCUSDT", 5), ("depth?symbol=BTCUSDT&limit=101", 25),
-        ("depth?symbol=BTCUSDT&limit=1000", 50), ("depth?symbol=BTCUSDT&limit=1001", 250), ("depth?symbol=BTCUSDT&limit=x", 5),
+        ("ping", 1), ("time", 1), ("exchangeInfo", 20), ("depth?symbol=BTCUSDT", 5), ("depth?symbol=BTCUSDT&limit=101", 25),  # noqa: E501
+        ("depth?symbol=BTCUSDT&limit=1000", 50), ("depth?symbol=BTCUSDT&limit=1001", 250), ("depth?symbol=BTCUSDT&limit=x", 5),  # noqa: E501
         ("trades?symbol=BTCUSDT", 25), ("historicalTrades?symbol=BTCUSDT", 25), ("aggTrades?symbol=BTCUSDT", 4),
         ("klines?symbol=BTCUSDT&interval=1m", 2), ("depth", 5),
     ]:  # fmt: skip

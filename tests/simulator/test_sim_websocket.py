@@ -213,7 +213,7 @@ async def test_a_clients_ping_is_answered(autojump_clock, exchange, raw):
 
 async def test_the_sixth_message_within_a_second_closes_the_connection(autojump_clock, exchange):
     async with client_of(exchange, "/ws") as client:
-        with pytest.raises(ConnectionClosed) as closed:
+        with pytest.raises(ConnectionClosed) as closed:  # noqa: PT012 - which one is the point
             for number in range(7):
                 await ask(client, "LIST_SUBSCRIPTIONS", request_id=number)
         assert number == 5
@@ -323,7 +323,7 @@ async def test_connections_have_phases_of_their_own(autojump_clock, exchange):
 
 
 async def test_an_hour_passes_in_seconds_with_nothing_lost(autojump_clock):
-    async with open_exchange(quiet(symbols=("BTCUSDT",), activity=0.01, tick_s=1.0)) as exchange:
+    async with open_exchange(quiet(symbols=("BTCUSDT",), activity=0.01, tick_s=1.0)) as exchange:  # noqa: SIM117 - the second needs the first
         async with client_of(exchange, "/ws/btcusdt@trade") as client:
             last = None
             while exchange.now_ms() < START_MS + 3_600_000:
@@ -333,12 +333,11 @@ async def test_an_hour_passes_in_seconds_with_nothing_lost(autojump_clock):
 
 
 async def test_speed_makes_market_time_run_faster(autojump_clock):
-    async with open_exchange(quiet(speed=60.0)) as exchange:
-        async with client_of(exchange, "/ws/btcusdt@kline_1m") as client:
-            started_s = trio.current_time()
-            while not (await events(client, 1))[0]["k"]["x"]:
-                pass
-            assert trio.current_time() - started_s < 1.2
+    async with open_exchange(quiet(speed=60.0)) as exchange, client_of(exchange, "/ws/btcusdt@kline_1m") as client:
+        started_s = trio.current_time()
+        while not (await events(client, 1))[0]["k"]["x"]:
+            pass
+        assert trio.current_time() - started_s < 1.2
 
 
 async def test_speed_zero_is_as_fast_as_the_reader_takes_it_and_loses_nothing(nursery):
