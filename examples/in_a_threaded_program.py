@@ -1,6 +1,6 @@
 """The service in the background of a program without an event loop, for as many seconds as you say.
 
-    python examples/in_a_threaded_program.py 10
+python examples/in_a_threaded_program.py 10
 """
 
 import sys

@@ -2,10 +2,11 @@
 
     python examples/in_a_trio_program.py 10
 
-Settings come from the environment here; a program of yours may as well write `Settings(binance_symbols="BTCUSDT", ...)`.
+Settings come from the environment here; `Settings(binance_symbols="BTCUSDT", ...)` does without it.
 """
 
 import sys
+from collections.abc import AsyncIterator
 
 import trio
 
@@ -26,7 +27,7 @@ async def main(seconds: float) -> None:
             print("in flight", ingest.get_metrics()["messages_buffered"])
 
 
-async def tell(happenings):  # type: ignore[no-untyped-def]
+async def tell(happenings: AsyncIterator[ingest_actors.ServiceEvent]) -> None:
     """Print what happens to the service; ends with it."""
     async for happening in happenings:
         print(happening.name, happening.fields)

@@ -1,6 +1,6 @@
 """The service inside an asyncio program, for as many seconds as you say.
 
-    python examples/in_an_asyncio_program.py 10
+python examples/in_an_asyncio_program.py 10
 """
 
 import asyncio

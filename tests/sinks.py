@@ -71,8 +71,11 @@ class MemorySink:
         self.broken = cause
         self.ring()
 
-    def pause(self, paused=True):
-        self.paused = paused
+    def pause(self):
+        self.paused = True
+
+    def resume(self):
+        self.paused = False
         self.ring()
 
     def ring(self):

@@ -2,7 +2,6 @@
 
 import pytest
 import trio
-from sinks import MemorySink
 from trio.testing import wait_all_tasks_blocked
 
 from ingest_actors.actors.producer import Handover, producer
@@ -11,6 +10,7 @@ from ingest_actors.ledger import Ledger
 from ingest_actors.messages import EventBatch, Route
 from ingest_actors.status import Tallies
 from ingest_actors.supervision import Mailbox
+from sinks import MemorySink
 
 ROUTE = Route("trade", ("raw", "trades"))
 
@@ -151,8 +151,11 @@ async def test_a_sink_that_keeps_breaking_ends_with_an_error(autojump_clock):
 
 async def test_a_dead_letter_that_is_refused_is_not_passed_over_in_silence(autojump_clock):
     sink = MemorySink()
-    sink._write = lambda b: type(b) and __import__("ingest_actors.protocols").protocols.Acknowledgement(
-        b, [__import__("ingest_actors.protocols").protocols.Refusal(0, "bad", "no")]
+    sink._write = lambda b: (
+        type(b)
+        and __import__("ingest_actors.protocols").protocols.Acknowledgement(
+            b, [__import__("ingest_actors.protocols").protocols.Refusal(0, "bad", "no")]
+        )
     )
     rig = Rig(sink)
     rig.put(batch(1))

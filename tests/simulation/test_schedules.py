@@ -85,7 +85,7 @@ async def disturb(sink, rng, chaos, service):
             case 0:
                 sink.pause()
                 await trio.sleep(rng.random() * 5)
-                sink.pause(False)
+                sink.resume()
             case 1 if chaos.probability:
                 sink.break_now()
 
@@ -95,8 +95,8 @@ async def stop_at_random(service, exchange, rng):
     if rng.random() < 0.5:
         await trio.sleep(rng.random() * 2)
     else:
-        while exchange.sent < exchange.messages:
-            await trio.sleep(1)
+        await exchange.all_sent.wait()
+        await trio.sleep(1)
     service.stop()
 
 

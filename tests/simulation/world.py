@@ -4,13 +4,10 @@ that crashes actors, cuts connections and stalls the sink as a seed says.
 
 import base64
 import hashlib
-import random
 from collections import Counter
 from contextlib import asynccontextmanager
-from functools import partial
 
 import trio
-from sinks import MemorySink
 from trio.testing import memory_stream_pair
 
 from ingest_actors.actors.planner import Wanted
@@ -19,6 +16,7 @@ from ingest_actors.settings import Settings
 from ingest_actors.supervision import Mailbox
 from ingest_actors.topology import Network
 from ingest_actors.websocket.feed import open_feed
+from sinks import MemorySink
 
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 POISON = b'"poison":1'
@@ -98,6 +96,7 @@ class Exchange:
         self.sent = 0
         self.read = []
         self.cuts = 0
+        self.all_sent = trio.Event()
 
     def message(self, number):
         poison = POISON + b"," if self.poison_every and number % self.poison_every == 0 else b""
@@ -133,6 +132,7 @@ class Exchange:
             await self._shake_hands(stream)
             while True:
                 if self.sent >= self.messages:
+                    self.all_sent.set()
                     await trio.sleep_forever()
                 burst = b""
                 for _ in range(self.rng.randint(1, 12)):
