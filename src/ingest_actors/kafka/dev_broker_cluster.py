@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from ingest_actors.errors import DevBrokerFailed
 from ingest_actors.kafka.dev_broker_config import Listener, server_properties
+from ingest_actors.kafka.dev_broker_data import DataDirectory
 from ingest_actors.kafka.dev_broker_jars import ensure_jars, find_java
 from ingest_actors.kafka.dev_broker_node import Java, Node
 from ingest_actors.kafka.dev_broker_ports import choose_listeners
@@ -25,7 +22,6 @@ from ingest_actors.kafka.dev_broker_tls import SaslSsl, issue_certificates
 _PORT_ATTEMPTS = 3
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
-_VERSION = 1
 
 
 class DevBroker:
@@ -57,8 +53,8 @@ class DevBroker:
         """
         if nodes not in {1, 3}:
             raise DevBrokerFailed("start", f"{nodes} nodes wanted", hint="1 or 3 can be had")
-        self._temporary = data_dir is None
-        self.data_dir = (data_dir or Path(tempfile.gettempdir()) / f"ingest-actors-kafka-{uuid4().hex}").absolute()
+        self._data = DataDirectory(data_dir)
+        self.data_dir = self._data.path
         self._tls_dir = self.data_dir / "tls"
         self._security = security
         self._count = nodes
@@ -96,7 +92,7 @@ class DevBroker:
         """
         try:
             java = Java(find_java(), ensure_jars(directory=self._jars_dir, checkpoint=checkpoint), self._heap)
-            cluster_id = self._claim_data_dir()
+            cluster_id = self._data.claim(nodes=self._count, secured=self._security is not None)
             if self._security:
                 issue_certificates(self._tls_dir)
             for attempts_left in reversed(range(_PORT_ATTEMPTS)):
@@ -129,12 +125,11 @@ class DevBroker:
         """Stop every node, cleanly when its data is kept; idempotent."""
         for node in self._nodes:
             node.send_signal(signal.SIGCONT)
-            node.send_signal(signal.SIGKILL if self._temporary else signal.SIGTERM)
+            node.send_signal(signal.SIGKILL if self._data.temporary else signal.SIGTERM)
         for node in self._nodes:
             if not node.wait(_STOP_TIMEOUT_S):
                 node.kill()
-        if self._temporary:
-            shutil.rmtree(self.data_dir, ignore_errors=True)
+        self._data.release()
 
     def kill(self, node: int = 1, number: int = signal.SIGKILL) -> None:
         """Send a node a deadly signal and wait for its end. With SIGTERM it hands its partitions over first."""
@@ -181,27 +176,6 @@ class DevBroker:
 
     def _chosen(self, number: int | None) -> list[Node]:
         return self._nodes if number is None else [self._node(number)]
-
-    def _claim_data_dir(self) -> str:
-        """The cluster's id: the one in the data directory if it holds such a cluster, else a new one, noted there."""
-        shape = {"version": _VERSION, "nodes": self._count, "secured": self._security is not None}
-        note = self.data_dir / "cluster.json"
-        try:
-            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not note.exists():
-                # Hexadecimal: an id that begins with a dash is taken for an option by Kafka's tools.
-                note.write_text(json.dumps({**shape, "cluster_id": uuid4().hex[:22]}), encoding="utf-8")
-            found = json.loads(note.read_text(encoding="utf-8"))
-            cluster_id = str(found.pop("cluster_id"))
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-            raise DevBrokerFailed("use the data directory", f"{self.data_dir}: {error!r}") from error
-        if found != shape:
-            raise DevBrokerFailed(
-                "use the data directory",
-                f"{self.data_dir} holds another kind of cluster ({found}, wanted {shape})",
-                hint="name another directory",
-            )
-        return cluster_id
 
     def _configure(self, listeners: list[Listener]) -> None:
         security = self._security.server_settings(self._tls_dir) if self._security else None
