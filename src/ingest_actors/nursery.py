@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import NoReturn
 
 import trio
 
@@ -21,7 +22,17 @@ async def open_nursery() -> AsyncIterator[trio.Nursery]:
         async with trio.open_nursery() as nursery:
             yield nursery
     except BaseExceptionGroup as group:
-        raise most_telling(group) from None
+        raise_alone(most_telling(group))
+
+
+def raise_alone(chosen: BaseException) -> NoReturn:
+    """Raise what stands for a group, with the cause and the context that it had before it came into the group."""
+    context = chosen.__context__
+    try:
+        raise chosen
+    finally:
+        chosen.__context__ = context
+        del chosen, context  # or they would be a cycle through this frame
 
 
 def most_telling(raised: BaseException) -> BaseException:
