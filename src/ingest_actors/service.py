@@ -126,7 +126,7 @@ class Service:
 
     def cancel(self) -> None:
         """Stop at once, whatever is in flight."""
-        self._topology.cancel()
+        self._topology.line.cancel()
         self._scope.cancel()
 
     async def wait_ready(self) -> None:

@@ -118,7 +118,6 @@ class Topology:
         self._rates = Rates(self.ledger.received)
         self._fleet = Fleet()
         self._sink: Sink | None = None
-        self._flushing = trio.CancelScope()
 
     async def run(self, sink: Sink) -> DrainReport:
         """Run until `line` is stopped; see `Line.run`."""
@@ -134,7 +133,7 @@ class Topology:
             clock_ms=self._clock_ms,
         )
 
-        line.source("planner", self._sources, into=[self._frames])
+        line.source("planner", self._sources, into=[self._frames], farewell=self._put_carried)
         line.stage(
             "parser",
             partial(
@@ -197,29 +196,25 @@ class Topology:
         return await line.run()
 
     async def _sources(self) -> None:
-        """The planner and the connections that it launches, and at the end what they had read and not put."""
+        """The planner and the connections that it launches."""
         attempts = AttemptBudget()
-        try:
-            async with open_nursery() as nursery:
+        async with open_nursery() as nursery:
 
-                def launch(state: Connection) -> None:
-                    nursery.start_soon(self._connect, state, attempts)
+            def launch(state: Connection) -> None:
+                nursery.start_soon(self._connect, state, attempts)
 
-                await self._keep_alive(
-                    "planner",
-                    partial(
-                        planner,
-                        self._fleet,
-                        resolve=partial(self._network.resolve, self._announce),
-                        assign=assign,
-                        launch=launch,
-                        notices=self._notices[1],
-                        announce=self._announce,
-                    ),
-                )
-        finally:
-            if self.line.draining:
-                await self._flush()
+            await self._keep_alive(
+                "planner",
+                partial(
+                    planner,
+                    self._fleet,
+                    resolve=partial(self._network.resolve, self._announce),
+                    assign=assign,
+                    launch=launch,
+                    notices=self._notices[1],
+                    announce=self._announce,
+                ),
+            )
 
     async def _connect(self, state: Connection, attempts: AttemptBudget) -> None:
         settings, network = self._settings, self._network
@@ -296,23 +291,16 @@ class Topology:
         self._batches.put_nowait(batch)
         self._events.settle(1)
 
-    async def _flush(self) -> None:
-        """Put what the connections had read when they were stopped; bounded by the drain's own time."""
-        self._flushing.shield = True
-        self._flushing.deadline = trio.current_time() + self.line.drain_timeout_s
-        with self._flushing:
-            await self._keep_alive("connection", self._put_carried)
-
     async def _put_carried(self) -> None:
-        for state in self._fleet.connections.values():
-            while state.carry:
-                await self._frames.wait_for_room(state.carry[0])
-                self._frames.put_nowait(state.carry.popleft())
+        """Put what the connections had read when they ended, for whatever reason."""
 
-    def cancel(self) -> None:
-        """Stop everything at once."""
-        self._flushing.cancel()
-        self.line.cancel()
+        async def put() -> None:
+            for state in self._fleet.connections.values():
+                while state.carry:
+                    await self._frames.wait_for_room(state.carry[0])
+                    self._frames.put_nowait(state.carry.popleft())
+
+        await self._keep_alive("connection", put)
 
     def _notify(self, notice: Notice) -> None:
         """Pass a notice to the planner; one too many is only logged, for the planner can do without any of them."""
@@ -346,8 +334,8 @@ class Topology:
             connections=tuple(state.status() for state in self._fleet.connections.values()),
             streams_wanted=len(wanted.streams) if wanted.asked is None else wanted.asked,
             streams_listed=len(wanted.streams) if wanted.listed is None else wanted.listed,
-            streams_flowing=0,
-            streams_silent=0,
+            streams_flowing=None,
+            streams_silent=None,
             mailboxes=mailboxes,
             buffer_bytes=sum(box.bytes for box in mailboxes) + sink.queue_bytes,
             sink=sink,

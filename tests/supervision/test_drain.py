@@ -324,3 +324,69 @@ async def test_a_full_line_holds_exactly_what_its_mailboxes_hold(nursery):
     assert works.line.report().left == {"first": 5, "second": 5}
     assert works.accepted == 10
     works.line.cancel()
+
+
+def holding(works, *, count=20, fails_at_s=None):
+    """A source that has read more than it could put when it is stopped; what it has is put in its farewell."""
+    held = [Numbers(1000 + number) for number in range(count)]
+
+    async def reader():
+        await trio.sleep(1e9 if fails_at_s is None else fails_at_s)
+        raise Boom
+
+    async def put_held():
+        while held:
+            await works.first.put(held[0])
+            held.pop(0)
+
+    works.line.source("reader", reader, into=[works.first], farewell=put_held)
+    return held
+
+
+@pytest.mark.parametrize("fails_at_s", [None, 2])
+async def test_what_a_source_still_holds_is_put_when_it_is_stopped_and_when_it_fails(autojump_clock, fails_at_s):
+    works = Works(items=0, sink_s=0.1)
+    held = holding(works, fails_at_s=fails_at_s)
+    try:
+        await works.run_and_stop_at(*[] if fails_at_s else [3])
+    except* Boom:
+        assert fails_at_s
+    assert works.delivered == list(range(1000, 1020))
+    assert held == []
+    assert works.line.report().left == {}
+
+
+async def test_the_farewell_of_a_source_is_bounded_by_the_drains_deadline(autojump_clock):
+    works = Works(items=0, sink_s=1e9, drain_timeout_s=10)
+    held = holding(works)
+    report = await works.run_and_stop_at(3)
+    assert report.unfinished == ("reader", "middle", "sink")
+    assert report.left == {"first": 5, "second": 5}
+    assert len(held) == 10
+    assert trio.current_time() == 13
+
+
+async def test_the_cancellation_of_the_host_ends_a_farewell_at_once(autojump_clock):
+    works = Works(items=0, sink_s=1e9, drain_timeout_s=10)
+    holding(works)
+    with trio.move_on_after(5) as host:
+        await works.run_and_stop_at(3)
+    assert host.cancelled_caught
+    assert trio.current_time() == 5
+
+
+async def test_a_source_that_is_added_to_a_line_that_was_stopped_does_not_begin(autojump_clock):
+    works = Works()
+    works.line.stop()
+    ticks = []
+
+    async def tick():
+        while True:
+            await trio.sleep(1)
+            ticks.append(trio.current_time())
+
+    works.line.source("late", tick, into=[works.first])
+    report = await works.line.run()
+    assert report.clean
+    assert ticks == []
+    assert trio.current_time() == 0

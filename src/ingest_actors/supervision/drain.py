@@ -42,9 +42,11 @@ class _Member:
         run: Callable[[], Awaitable[None]],
         inbox: Mailbox[Any] | None = None,
         outboxes: Iterable[Mailbox[Any]] = (),
+        farewell: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.name = name
         self.run = run
+        self.farewell = farewell
         self.inbox = inbox
         self.outboxes = tuple(outboxes)
         self.finished = False
@@ -87,9 +89,23 @@ class Line:
         self._asked_at: float | None = None
         self._ended_at: float | None = None
 
-    def source(self, name: str, run: Callable[[], Awaitable[None]], *, into: Iterable[Mailbox[Any]]) -> None:
-        """Add a member that is cancelled when the line is stopped; it may put into each of `into`."""
-        self._sources.append(self._admit(_Member(name, run, outboxes=into)))
+    def source(
+        self,
+        name: str,
+        run: Callable[[], Awaitable[None]],
+        *,
+        into: Iterable[Mailbox[Any]],
+        farewell: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Add a member that is cancelled when the line is stopped; it may put into each of `into`.
+
+        `farewell` is awaited when it has ended, failed or been stopped, before its mailboxes are closed: the time to
+        put what it still holds. It is part of the drain, and does not take place when everybody is cancelled at once.
+        """
+        member = self._admit(_Member(name, run, outboxes=into, farewell=farewell))
+        self._sources.append(member)
+        if self.draining:
+            member.scope.cancel()
 
     def stage(
         self,
@@ -183,8 +199,17 @@ class Line:
         return dict.fromkeys(mailbox for some in lists for mailbox in some)
 
     async def _run_member(self, member: _Member) -> None:
+        healthy = await self._ended_well(member, self._live(member))
+        if member.farewell is not None:
+            healthy = await self._ended_well(member, member.farewell()) and healthy
+        member.finished = healthy and not self._scope.cancel_called
+        if member.finished or member in self._sources:
+            self._leave(member)
+
+    async def _ended_well(self, member: _Member, part: Awaitable[None]) -> bool:
+        """Whether a part of a member's life ended by itself, or because it was stopped, and not by a failure."""
         try:
-            await self._live(member)
+            await part
         except BaseException as raised:
             failure, passing = sort_out(raised)
             if failure is None:
@@ -192,10 +217,8 @@ class Line:
             self._fail(member, failure)
             if passing is not None:
                 raise passing from None
-        else:
-            member.finished = not self._scope.cancel_called
-        if member.finished or member in self._sources:
-            self._leave(member)
+            return False
+        return True
 
     async def _live(self, member: _Member) -> None:
         with member.scope:
