@@ -98,7 +98,7 @@ class RawServer:
     def __post_init__(self) -> None:
         self.client_end, self.stream = trio.testing.memory_stream_pair()
 
-    async def connect(self, host: str, port: int, tls: bool) -> trio.abc.Stream:
+    async def connect(self, host, port, tls) -> trio.abc.Stream:
         self.asked_for.append((host, port, tls))
         return self.client_end
 

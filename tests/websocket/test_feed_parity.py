@@ -16,7 +16,7 @@ from wire_strategies import Sent, ends, lawful, pieces
 from ingest_actors.errors import FeedClosed
 from ingest_actors.websocket.feed import open_feed
 
-LIMIT = 6000
+LIMIT = 1200
 
 
 class Outcome(NamedTuple):
@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
 
 
 async def outcome_of(stream: list[bytes], *, fast: bool, together: bool, limit: int = LIMIT) -> Outcome:
-    """Serve these pieces after a handshake, hang up when the client has nothing more to say, tell what it made of it."""
+    """Serve these pieces after a handshake and hang up; tell what the client made of them."""
     server = RawServer()
     messages = []
     heard = []
@@ -82,9 +82,9 @@ cuts = st.lists(st.integers(0, 1 << 20), max_size=5)
 too_big = st.sampled_from(
     [
         (1009, text(b"m" * (LIMIT + 1))),
-        (1009, frame(BINARY, b"m" * 70_000)),
+        (1009, frame(BINARY, b"m" * 2000)),
         (1009, frame(TEXT, b"m" * LIMIT, fin=False) + frame(CONTINUATION, b"m")),
-        (1009, frame(BINARY, b"m" * 3500, fin=False) + frame(PING) + frame(CONTINUATION, b"m" * 3500)),
+        (1009, frame(BINARY, b"m" * 700, fin=False) + frame(PING) + frame(CONTINUATION, b"m" * 700)),
         (1009, text(("€" * (LIMIT // 2)).encode())),  # fewer characters than the limit, more bytes
     ]
 )
@@ -92,12 +92,22 @@ too_big = st.sampled_from(
 
 @settings(deadline=None, max_examples=60)
 @given(lawful(), st.one_of(ends, too_big), lawful(), cuts, st.booleans())
-@example(Sent(b"", [], []), (1009, text(("€" * (LIMIT // 2)).encode())), Sent(b"", [], []), [], False)
-def test_both_paths_give_the_same_messages_pongs_and_close_codes(
-    before: Sent, end: tuple[int, bytes], after: Sent, cuts: list[int], together: bool
-):
+@example(
+    before=Sent(b"", [], []),
+    end=(1009, text(("€" * (LIMIT // 2)).encode())),
+    after=Sent(b"", [], []),
+    cuts=[],
+    together=False,
+)
+def test_both_paths_give_the_same_messages_pongs_and_close_codes(before, end, after, cuts, together):
     code, wire = end
-    outcome = assert_same(pieces(before.wire + wire + after.wire, cuts), together=together)
+    stream = pieces(before.wire + wire + after.wire, cuts)
+    if code == 1009:  # trio-websocket may answer a ping or two between the message and the close frame
+        fast, slow = (run(stream, fast=fast, together=together) for fast in (True, False))
+        outcome = fast._replace(pongs=fast.pongs[: len(before.pings)])
+        assert outcome == slow._replace(pongs=slow.pongs[: len(before.pings)])
+    else:
+        outcome = assert_same(stream, together=together)
     assert outcome.code == code
     if code == 1006:
         assert outcome.messages == before.messages + after.messages
@@ -105,7 +115,7 @@ def test_both_paths_give_the_same_messages_pongs_and_close_codes(
         assert outcome.close_codes == []
     else:
         assert outcome.messages == before.messages
-        assert outcome.pongs[: len(before.pings)] == before.pings
+        assert outcome.pongs == before.pings
         assert outcome.close_codes == [code]
 
 
@@ -132,7 +142,7 @@ SAMPLE = b"".join(
 )
 
 
-@pytest.mark.parametrize("place", range(0, len(SAMPLE) + 1))
+@pytest.mark.parametrize("place", range(len(SAMPLE) + 1))
 def test_a_sample_is_the_same_on_both_paths_at_every_split_point(place: int):
     outcome = assert_same([SAMPLE[:place], SAMPLE[place:]], together=place % 2 == 0)
     assert outcome == Outcome(
@@ -141,7 +151,7 @@ def test_a_sample_is_the_same_on_both_paths_at_every_split_point(place: int):
 
 
 @pytest.mark.parametrize("fast", [True, False])
-def test_many_small_reads_lose_nothing(fast: bool):
+def test_many_small_reads_lose_nothing(fast):
     wire = b"".join(text(f"message {number}") for number in range(200)) + close(1000)
     outcome = run([wire[place : place + 3] for place in range(0, len(wire), 3)], fast=fast)
     assert outcome == Outcome([(False, f"message {number}".encode()) for number in range(200)], 1000, [], [1000])

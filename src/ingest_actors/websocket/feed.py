@@ -132,16 +132,22 @@ async def open_feed(
                 failure = error
             await link.leave()
             nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        failure = failure or _most_telling(group)
+    except BaseException as error:  # noqa: BLE001 judged, and raised again below
+        failure = _most_telling(failure, error)
     if failure is not None:
         raise failure
 
 
-def _most_telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """One exception out of a group: cancellations count least."""
-    single: BaseException = group
-    while isinstance(single, BaseExceptionGroup):
-        _, others = single.split(trio.Cancelled)
-        single = (others or single).exceptions[0]
-    return single
+def _most_telling(of_body: BaseException | None, of_nursery: BaseException) -> BaseException:
+    """What to raise when tasks behind the feed failed too: what is no mere cancellation, the body's own first."""
+    while isinstance(of_nursery, BaseExceptionGroup) and len(of_nursery.exceptions) == 1:
+        of_nursery = of_nursery.exceptions[0]
+    if of_body is None or (_only_cancelled(of_body) and not _only_cancelled(of_nursery)):
+        return of_nursery
+    return of_body
+
+
+def _only_cancelled(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1] is None
+    return isinstance(error, trio.Cancelled)

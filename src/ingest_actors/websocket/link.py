@@ -27,6 +27,8 @@ Intercept: TypeAlias = Callable[[list[bytes]], list[bytes]]
 ABNORMAL: Final = 1006
 GOING_AWAY: Final = 1001
 TOO_BIG: Final = 1009
+NEVER_SENT: Final = (1005, ABNORMAL, 1015)
+"""Codes that stand for the lack of one (RFC 6455, section 7.4.1)."""
 GOODBYE_TIMEOUT_S: Final = 0.25
 """Longest that sending a close frame takes where no answer to it is waited for."""
 LINGER_S: Final = 1.0
@@ -88,13 +90,16 @@ class Link:
 
     async def leave(self) -> None:
         """The owner is done. Bounded in time, and next to nothing when the owner was cancelled."""
-        if self._stream is None or self._finished.is_set():
-            return
-        if trio.current_effective_deadline() > -math.inf:
-            await self.aclose(1000, "")
-        elif self._verdict is None:
-            with trio.move_on_after(GOODBYE_TIMEOUT_S, shield=True):
-                await self._send_close(self._stream, GOING_AWAY, "")
+        if self._websocket is None or self._stream is None or self._scope is None:
+            return  # it was never open
+        try:
+            if trio.current_effective_deadline() > -math.inf:
+                await self.aclose(1000, "")
+            elif self._verdict is None:
+                with trio.move_on_after(GOODBYE_TIMEOUT_S, shield=True):
+                    await self._send_close(self._stream, FeedClosed(GOING_AWAY))
+        finally:
+            self._scope.cancel()
 
     # Behind the scenes
 
@@ -116,6 +121,8 @@ class Link:
                     if await self._shake_hands(nursery, self._stream, address, deadline):
                         nursery.start_soon(self._watch_silence, self._stream)
                         task_status.started()
+                        await trio.lowlevel.checkpoint_if_cancelled()  # `started` does nothing when it is too late
+                        nursery.cancel_scope.shield = True  # from here on `leave` ends this, after a close frame
                         await self._pump(self._stream)
                     nursery.cancel_scope.cancel()
             except* Exception as group:  # noqa: BLE001 whatever trio-websocket's reader died of is judged below
@@ -125,7 +132,9 @@ class Link:
         finally:
             self._end(error)
             try:
-                with trio.move_on_after(GOODBYE_TIMEOUT_S, shield=True):  # TLS has a word to say at the end
+                with trio.move_on_after(GOODBYE_TIMEOUT_S, shield=True):
+                    if self._closing is not None and self._stream is not None and self._verdict is not None:
+                        await self._send_close(self._stream, self._verdict)  # the reader may have died before it went
                     await (self._stream or transport).aclose()
             finally:
                 self._finished.set()
@@ -199,10 +208,11 @@ class Link:
             except trio_websocket.ConnectionClosed as closed:
                 await self._closed(stream, closed.reason)
                 return
+            if self._closing is not None:
+                continue
             payload = message.encode() if isinstance(message, str) else message
             if len(payload) > self.options.max_message_bytes:  # trio-websocket counts characters
-                self._verdict = FeedClosed(TOO_BIG, f"a message of {len(payload)} bytes is too big")
-                await self._say_goodbye(websocket, TOO_BIG, self._verdict.reason)
+                await self._conclude(stream, FeedClosed(TOO_BIG, f"refused: a message of {len(payload)} bytes"))
                 return
             self._deliver(Segment(isinstance(message, bytes), [payload]))
 
@@ -249,20 +259,25 @@ class Link:
         """trio-websocket says that it is over."""
         if self._closing is not None:
             await trio.sleep_forever()  # our own doing: whoever closes waits for the answer, and then ends this
-        verdict = self._closed_as(reason)
+        if reason is None:
+            await trio.sleep(GOODBYE_TIMEOUT_S)  # the reader died: what it died of is on its way, and ends this
+        await self._conclude(stream, self._closed_as(reason))
+
+    async def _conclude(self, stream: WatchedStream, verdict: FeedClosed) -> None:
         self._verdict = verdict
         stream.discard()
-        if verdict.code != ABNORMAL:  # before the owner hears of it and leaves
-            with trio.move_on_after(GOODBYE_TIMEOUT_S):
-                await self._send_close(stream, verdict.code, verdict.reason)
+        with trio.move_on_after(GOODBYE_TIMEOUT_S):  # before the owner hears of it and leaves
+            await self._send_close(stream, verdict)
         self.read_ahead.end(verdict)
         if verdict.code != ABNORMAL:
             with trio.move_on_after(LINGER_S):
                 await stream.gave_out.wait()
 
-    async def _send_close(self, stream: WatchedStream, code: int, reason: str) -> None:
+    async def _send_close(self, stream: WatchedStream, verdict: FeedClosed) -> None:
+        if verdict.code in NEVER_SENT:
+            return
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # it is gone already
-            await stream.send_close(code, reason)
+            await stream.send_close(verdict.code, verdict.reason)
 
     def _closed_as(self, reason: trio_websocket.CloseReason | None) -> FeedClosed:
         if self._verdict is not None:

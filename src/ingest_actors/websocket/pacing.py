@@ -46,7 +46,8 @@ class ReceivePacer:
         elapsed_s = now_s - self._last_s
         self._last_s = now_s
         if elapsed_s > QUIET_S:
-            self._seconds = self._bytes = self._messages = 0.0
+            # As if the flow were thin: it takes some forty reads to prove that it is not, so bursts are not delayed.
+            self._seconds, self._bytes, self._messages = QUIET_S, float(size_bytes), float(messages)
             return 0.0
         self._seconds = self._seconds * _FADE + elapsed_s
         self._bytes = self._bytes * _FADE + size_bytes

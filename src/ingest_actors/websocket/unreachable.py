@@ -94,7 +94,7 @@ def failed_to_connect(url: str, error: BaseException) -> ExchangeUnreachable:
     if isinstance(error, ssl.SSLCertVerificationError):
         return ExchangeUnreachable(url, f"certificate refused: {error.verify_message}", hint=_certificate_hint(error))
     if isinstance(error, ssl.SSLError):
-        return ExchangeUnreachable(url, f"TLS failed: {error.reason or error}", hint=_tls_hint(error))
+        return ExchangeUnreachable(url, f"TLS failed: {_reason(error) or error}", hint=_tls_hint(error))
     if isinstance(error, socket.gaierror):
         return ExchangeUnreachable(url, f"name lookup failed: {error.strerror}", hint=_DNS_HINT)
     if isinstance(error, OSError):
@@ -118,6 +118,10 @@ def _root(error: BaseException) -> BaseException:
     return error
 
 
+def _reason(error: ssl.SSLError) -> str:
+    return getattr(error, "reason", None) or ""  # it has none when it was not OpenSSL that raised it
+
+
 def _certificate_hint(error: ssl.SSLCertVerificationError) -> str:
     if error.verify_code in _CERTIFICATE_HOSTNAME:
         return "the certificate is for another name; check the host in BINANCE_WS_URL, and proxies on the way"
@@ -127,6 +131,6 @@ def _certificate_hint(error: ssl.SSLCertVerificationError) -> str:
 
 
 def _tls_hint(error: ssl.SSLError) -> str:
-    if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+    if _reason(error) in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return "what answers there does not speak TLS; is it ws:// instead of wss://?"
     return "the two sides could not agree on TLS; check proxies on the way"

@@ -61,8 +61,10 @@ class WatchedStream(trio.abc.Stream):
         self._discarding = True
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send through the transport; whole frames in each call, as trio-websocket does."""
-        if self.upgraded and bytes(data[:1]) == bytes([CLOSE_FRAME]):
+        """Send through the transport; one frame in each call, as trio-websocket does. After a close frame, nothing."""
+        if self.close_sent:
+            return
+        if self.upgraded and data[0] == CLOSE_FRAME:
             self.close_sent = True
         async with self._send_lock:
             try:
