@@ -116,8 +116,9 @@ class Status:
     connections: tuple[ConnectionStatus, ...]
     streams_wanted: int
     streams_listed: int
-    streams_flowing: int
-    streams_silent: int
+    streams_flowing: int | None
+    """None = nobody counts them."""
+    streams_silent: int | None
     mailboxes: tuple[MailboxStatus, ...]
     buffer_bytes: int
     sink: SinkStatus

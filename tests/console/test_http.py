@@ -127,6 +127,14 @@ async def test_the_page_says_what_is_wrong_and_escapes_it(make_status, make_conn
     assert "<li>connection &lt;b&gt;ws&lt;/b&gt; is waiting" in text
 
 
+async def test_the_page_tells_flowing_streams_only_when_they_are_counted(make_status, nursery):
+    counted = await serve(nursery, lambda: make_status(streams_flowing=38))
+    uncounted = await serve(nursery, lambda: make_status(streams_flowing=None))
+    text = "40 of 40 wanted streams are listed by the exchange"
+    assert text + ", 38 are flowing." in (await get(counted, headers={"accept": "text/html"})).text
+    assert text + ".<" in (await get(uncounted, headers={"accept": "text/html"})).text
+
+
 async def test_the_page_shows_a_ledger_that_does_not_balance(make_status, status, nursery):
     entry = status.ledger["depth_update"]
     off = make_status(ledger={"depth_update": type(entry)(received=5, delivered=3)})

@@ -81,6 +81,12 @@ def test_every_connection_state_is_shown_even_when_nothing_is_in_it(make_status,
     assert found == {"connecting": 0, "subscribing": 0, "open": 1, "waiting": 1, "closed": 0}
 
 
+def test_what_nobody_counts_is_not_shown_as_zero(make_status):
+    found = samples(make_status(streams_flowing=None, streams_silent=None))
+    states = {labels[0][1] for name, labels in found if name == "ingest_actors_streams"}
+    assert states == {"wanted", "listed"}
+
+
 def test_latency_buckets_are_cumulative_and_end_with_all(status):
     found = samples(status)
 

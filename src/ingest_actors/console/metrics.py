@@ -112,7 +112,8 @@ def _connections(status: Status) -> Iterator[Metric]:
         "flowing": status.streams_flowing,
         "silent": status.streams_silent,
     }
-    yield _gauge("streams", "Streams, by what is known of them.", "state", streams)
+    known = {state: count for state, count in streams.items() if count is not None}
+    yield _gauge("streams", "Streams, by what is known of them.", "state", known)
 
 
 def _buffers(status: Status) -> Iterator[Metric]:

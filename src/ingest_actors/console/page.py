@@ -36,6 +36,7 @@ LEDGER_COLUMNS: Final = (
 def render_page(status: Status, *, instance: str) -> str:
     """The page as HTML. Whatever comes from outside (names, addresses, causes) is escaped."""
     reasons = status.unready()
+    flowing = "" if status.streams_flowing is None else f", {status.streams_flowing} are flowing"
     verdict = (
         "<p class=good>Ready: every connection is open and Kafka accepts.</p>"
         if not reasons
@@ -46,7 +47,7 @@ def render_page(status: Status, *, instance: str) -> str:
         f"<meta name=viewport content='width=device-width'><meta http-equiv=refresh content={REFRESH_S}>"
         f"<style>{STYLE}</style></head><body><h1>{escape(instance)}</h1>{verdict}"
         f"<p>Up since {_time(status.started_at_ms)}; as of {_time(status.at_ms)}."
-        f" {status.streams_listed} of {status.streams_wanted} streams subscribed, {status.streams_flowing} flowing.</p>"
+        f" {status.streams_listed} of {status.streams_wanted} wanted streams are listed by the exchange{flowing}.</p>"
         f"<h2>Ledger</h2>{_ledger(status)}<h2>Connections</h2>{_connections(status.connections)}"
         "<p><a href=/metrics>/metrics</a>, <a href=/healthz>/healthz</a>, <a href=/readyz>/readyz</a></p>"
         "</body></html>"
