@@ -49,6 +49,21 @@ async def test_tls_has_an_authority_of_its_own():
         assert not exchange.ca_file.exists()
 
 
+async def test_a_client_that_speaks_no_tls_harms_nobody():
+    with trio.fail_after(30):
+        async with open_exchange(SimulatorConfig(tls=True, rest_port=None)) as exchange:
+            host, port = exchange.ws_url.removeprefix("wss://").split(":")
+            stream = await trio.open_tcp_stream(host, int(port))
+            await stream.send_all(handshake("/ws"))
+            with contextlib.suppress(trio.BrokenResourceError):
+                while await stream.receive_some(4096):
+                    pass
+            await stream.aclose()
+            context = ssl.create_default_context(cafile=str(exchange.ca_file))
+            async with open_websocket_url(f"{exchange.ws_url}/ws/btcusdt@trade", ssl_context=context) as client:
+                assert json.loads(await client.get_message())["e"] == "trade"
+
+
 async def test_tls_without_its_package_is_told_clearly(monkeypatch):
     monkeypatch.setitem(sys.modules, "trustme", None)
     with pytest.raises(SettingsError, match=r"pip install 'ingest-actors\[simulator-tls\]'"):

@@ -1,12 +1,15 @@
 """The WebSocket side, in virtual time over streams in memory, with a real client library at the other end."""
 
+import contextlib
 import json
 
 import pytest
 import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from simulator_support import START_MS, ask, client_of, events, handshake, handshake_status, quiet
 from trio.testing import lockstep_stream_pair, memory_stream_pair
-from trio_websocket import ConnectionClosed
+from trio_websocket import ConnectionClosed, wrap_client_stream
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Pong
 from wsproto.events import Request as WsRequest
@@ -67,6 +70,30 @@ async def test_a_combined_stream_is_wrapped_with_the_name_as_subscribed(autojump
         got = await events(client, 40)
         assert {message["stream"] for message in got} == {"btcusdt@depth@100ms", "ethusdt@trade"}
         assert all(list(message) == ["stream", "data"] for message in got)
+
+
+async def test_a_connection_in_memory_needs_no_address(autojump_clock, exchange, nursery):
+    stream = await exchange.connect("stream.example.com", 9443, "tls")
+    client = await wrap_client_stream(nursery, stream, "exchange", "/ws/btcusdt@trade")
+    assert (await events(client, 1))[0]["e"] == "trade"
+    await client.aclose()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.binary(max_size=200), max_size=5), st.booleans())
+def test_whatever_bytes_a_client_sends_the_exchange_lives_on(pieces, after_handshake):
+    async def run():
+        async with open_exchange(quiet(symbols=("BTCUSDT",), activity=0.001, tick_s=5.0)) as exchange:
+            stream = await exchange.connect()
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                for piece in [handshake("/ws"), *pieces] if after_handshake else pieces:
+                    await stream.send_all(piece)
+                await trio.sleep(1)
+                await stream.aclose()
+            await trio.sleep(20)
+            assert exchange.server.connections == {}
+
+    trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 async def test_several_raw_streams_fit_into_the_path(autojump_clock, exchange):

@@ -13,6 +13,7 @@ import trio
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio import serve as serve_hypercorn
 from starlette.applications import Starlette
+from trio.testing import memory_stream_pair
 
 from ingest_actors.simulator.config import SimulatorConfig
 from ingest_actors.simulator.market.source import MarketSource
@@ -45,6 +46,7 @@ class SimulatedExchange:
         server: WebSocketServer,
         rest_app: Starlette,
         *,
+        nursery: trio.Nursery,
         ws_url: str | None,
         rest_url: str | None,
         ca_file: Path | None,
@@ -55,6 +57,7 @@ class SimulatedExchange:
         self.ws_url = ws_url
         self.rest_url = rest_url
         self.ca_file = ca_file
+        self._nursery = nursery
 
     async def serve_stream(self, stream: trio.abc.Stream, address: str | None = None) -> None:
         """Serve one WebSocket client over any stream, to the end of the connection.
@@ -64,6 +67,16 @@ class SimulatedExchange:
             address: whose connection attempts are counted together; None: the peer's address, if it has one.
         """
         await self.server.serve_stream(stream, address)
+
+    async def connect(self, *_address: object) -> trio.abc.Stream:
+        """A client's end of a new connection in memory; the exchange serves the other end.
+
+        Takes, and ignores, whatever says where to connect to, so that it can stand in for the way to the network. Such
+        a stream holds any amount of data: nothing pushes back on the exchange.
+        """
+        ours, theirs = memory_stream_pair()
+        self._nursery.start_soon(self.serve_stream, theirs)
+        return ours
 
     def now_ms(self) -> int:
         """The exchange's clock, ms since the epoch."""
@@ -94,7 +107,9 @@ async def open_exchange(config: SimulatorConfig) -> AsyncIterator[SimulatedExcha
             await nursery.start(_run_source, source)
             ws_url = await _serve_websocket(nursery, server, config, context)
             rest_url = await _serve_rest(nursery, rest_app, config, server_file)
-            yield SimulatedExchange(source, server, rest_app, ws_url=ws_url, rest_url=rest_url, ca_file=ca_file)
+            yield SimulatedExchange(
+                source, server, rest_app, nursery=nursery, ws_url=ws_url, rest_url=rest_url, ca_file=ca_file
+            )
 
 
 @asynccontextmanager
@@ -153,7 +168,7 @@ async def _serve_websocket(
     listeners = await trio.open_tcp_listeners(config.ws_port, host=config.host)
 
     async def handle(transport: trio.SocketStream) -> None:
-        stream = trio.SSLStream(transport, context, server_side=True) if context else transport
+        stream = trio.SSLStream(transport, context, server_side=True, https_compatible=True) if context else transport
         await server.serve_stream(stream)
 
     await nursery.start(trio.serve_listeners, handle, listeners)

@@ -13,8 +13,8 @@ from ingest_actors.simulator.market.scheduler import Scheduler
 from ingest_actors.simulator.market.symbol_market import SymbolMarket
 from ingest_actors.simulator.rest_data import AggregateRow, KlineRow, TradeRow
 
-_BORDER, _INSIDE = 0.85, 0.95
-"""Shares of the snapshots, cumulative: on the border of an event; inside one; the rest are some events old."""
+_BORDER, _INSIDE, _OLD = 0.85, 0.94, 0.98
+"""Shares of the snapshots, cumulative: on the border of the last event; as of now; some events old; older yet."""
 
 
 class MarketRest:
@@ -61,6 +61,8 @@ class MarketRest:
             borders = self._rng.choice(feeds).borders
             if luck < _BORDER:
                 update_id = borders[-1]
+            elif luck >= _OLD:
+                update_id = borders[0] - self._rng.randrange(1, 50)
             elif luck >= _INSIDE:
                 update_id = self._rng.choice(borders)
         return payloads.partial_depth(0, *book.at(update_id, limit))

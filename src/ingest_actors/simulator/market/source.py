@@ -32,6 +32,9 @@ from ingest_actors.simulator.session import Session
 _SLICE_US = 10_000
 """Market time that passes between two looks at the rest of the program."""
 
+_FLAT_OUT_SLICE_US = 50_000
+"""The same, for a market that runs as fast as its readers take it."""
+
 _AT_THE_INSTANT = frozenset(("trade", "aggTrade", "bookTicker"))
 
 
@@ -123,7 +126,7 @@ class MarketSource:
             if not sessions:
                 await self._wanted.park()
                 continue
-            self.scheduler.advance(self.scheduler.now_us + _SLICE_US)
+            self.scheduler.advance(self.scheduler.now_us + _FLAT_OUT_SLICE_US)
             self.clock.advance_to(self.scheduler.now_us)
             await trio.lowlevel.checkpoint()
             for session in sessions:
