@@ -15,8 +15,9 @@ COVERAGE_MIN := 90
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
+# At a terminal the demo is a job of its own, so that Ctrl-C reaches it and not make, which would call that an error.
 demo: $(VENV)/.installed  ## watch events flow from a simulated exchange into an embedded Kafka; Ctrl-C ends it
-	@exec $(BIN)/python -m ingest_actors demo $(DEMO_ARGS)
+	@if [ -t 0 ]; then set -m; fi; $(BIN)/python -m ingest_actors demo $(DEMO_ARGS); exit $$?
 
 test: lint  ## all checks and all tests, with branch coverage
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(PYTEST_ARGS)
