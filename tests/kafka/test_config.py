@@ -4,7 +4,7 @@ import pytest
 from confluent_kafka import Producer
 from kafka_support import settings_for
 
-from ingest_actors.kafka.config import client_options, producer_options
+from ingest_actors.kafka.config import RECORD_OVERHEAD_BYTES, client_options, producer_options
 from ingest_actors.kafka.option_rules import is_secret_option, option_name, option_problems
 
 QUEUE = 32 * 1024 * 1024
@@ -46,7 +46,7 @@ def test_without_acks_of_all_replicas_only_one_request_at_a_time_keeps_the_order
 def test_the_queue_is_bounded_by_memory_in_payload_and_in_records():
     options = producer_options(settings(), queue_bytes=QUEUE)
     assert options["queue.buffering.max.kbytes"] == QUEUE // 2 // 1024
-    assert options["queue.buffering.max.messages"] == QUEUE // 2 // 400
+    assert options["queue.buffering.max.messages"] == QUEUE // 2 // RECORD_OVERHEAD_BYTES
     tiny = producer_options(settings(), queue_bytes=1)
     assert (tiny["queue.buffering.max.kbytes"], tiny["queue.buffering.max.messages"]) == (1, 1)
     Producer(producer_options(settings(), queue_bytes=2**40))
@@ -156,6 +156,8 @@ def test_what_librdkafka_does_not_accept_is_told_in_its_words():
     assert problems[0].startswith("KAFKA_PRODUCER_LINGER_MS=-7: librdkafka does not accept it: ")
     assert problems[1].startswith("KAFKA_PRODUCER_LINGER_MSS=1: librdkafka does not accept it: No such configuration")
     assert problems[2].startswith("KAFKA_CLIENT_STATS_CB=x: refused")
+    (problem,) = option_problems({}, {"default.topic.config": "x"})
+    assert "no option that a text can set" in problem
 
 
 @pytest.mark.parametrize("name", ["sasl.password", "ssl.key.password", "ssl.key.pem", "sasl.oauthbearer.client.secret"])

@@ -21,11 +21,27 @@ from kafka_support import (
     until,
 )
 
+from ingest_actors.kafka.dev_broker import dev_broker
 from ingest_actors.kafka.librdkafka import LibrdkafkaSink
 from ingest_actors.messages import EventBatch
 from ingest_actors.protocols import Sink
 
 pytestmark = pytest.mark.broker
+
+
+@pytest.fixture(scope="module")
+def own_broker():
+    with dev_broker() as own:
+        yield own
+
+
+@pytest.fixture
+def cluster(own_broker):
+    """A broker that a test may pause and kill."""
+    if not own_broker.pids():
+        own_broker.restart()
+    yield own_broker
+    own_broker.resume()
 
 
 async def test_it_fits_the_seam(sink):
@@ -164,8 +180,7 @@ async def test_another_batch_may_pass_one_that_was_interrupted(broker, topic_pre
     assert numbers == [*range(3_000), *range(10_000, 10_050)]
 
 
-async def test_a_paused_broker_is_told_once_and_nothing_is_lost(private_broker, topic_prefix, caplog):
-    cluster = await trio.to_thread.run_sync(private_broker)
+async def test_a_paused_broker_is_told_once_and_nothing_is_lost(cluster, topic_prefix, caplog):
     events = numbered(route_for(topic_prefix), range(20_000))
     batches = in_batches(events)
     caplog.set_level("INFO", "ingest_actors")
@@ -186,8 +201,7 @@ async def test_a_paused_broker_is_told_once_and_nothing_is_lost(private_broker, 
     assert numbers_by_key(found) == expected_by_key(events)
 
 
-async def test_a_broker_killed_under_load_loses_doubles_and_reorders_nothing(private_broker, topic_prefix, caplog):
-    cluster = await trio.to_thread.run_sync(private_broker)
+async def test_a_broker_killed_under_load_loses_doubles_and_reorders_nothing(cluster, topic_prefix, caplog):
     events = numbered(route_for(topic_prefix), range(60_000), size=200)
     batches = in_batches(events)
     caplog.set_level("INFO", "ingest_actors")
@@ -212,10 +226,7 @@ async def test_a_broker_killed_under_load_loses_doubles_and_reorders_nothing(pri
         assert numbers_by_key(found) == expected_by_key(events)
 
 
-async def test_a_broker_that_goes_while_nothing_waits_is_noticed_and_so_is_its_return(
-    private_broker, topic_prefix, caplog
-):
-    cluster = await trio.to_thread.run_sync(private_broker)
+async def test_a_broker_that_goes_while_nothing_waits_is_noticed_and_so_is_its_return(cluster, topic_prefix, caplog):
     caplog.set_level("INFO", "ingest_actors")
     async with sink_on(cluster.bootstrap_servers, topic_prefix) as sink:
         await deliver(sink, in_batches(numbered(route_for(topic_prefix), range(10))))
@@ -242,8 +253,7 @@ async def test_waiting_for_nothing_costs_nothing(sink, topic_prefix):
     assert (time.process_time() - before_s) / 3 < 0.01
 
 
-async def test_closing_does_not_wait_for_a_broker_that_is_gone(private_broker, topic_prefix):
-    cluster = await trio.to_thread.run_sync(private_broker)
+async def test_closing_does_not_wait_for_a_broker_that_is_gone(cluster, topic_prefix):
     async with sink_on(cluster.bootstrap_servers, topic_prefix) as sink:
         await trio.to_thread.run_sync(cluster.kill)
         await offer(sink, in_batches(numbered(route_for(topic_prefix), range(5_000))))

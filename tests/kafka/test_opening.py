@@ -203,6 +203,8 @@ async def test_a_right_that_is_taken_away_breaks_the_sink_and_a_reset_resumes_ex
         with pytest.raises(SinkBroken) as caught, trio.fail_after(30):
             await push(sink, batches[3:], acknowledged)
         assert "authorization failed" in str(caught.value).lower()
+        assert not sink.status().reachable
+        assert "authorization failed" in sink.status().detail.lower()
         with pytest.raises(SinkBroken):
             await sink.accept(batches[-1])
         with pytest.raises(SinkBroken):
@@ -210,6 +212,7 @@ async def test_a_right_that_is_taken_away_breaks_the_sink_and_a_reset_resumes_ex
 
         await trio.to_thread.run_sync(permit_again, secure_broker, topic_prefix + "trades")
         await sink.reset()
+        assert sink.status().reachable
         assert sink.status().queue_records == 0
         rest = [batch for batch in batches[3:] if batch not in acknowledged]
         done = await deliver(sink, rest)

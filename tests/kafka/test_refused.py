@@ -148,6 +148,15 @@ async def test_requests_that_are_too_large_as_a_whole_are_cut_until_they_fit(sin
     assert [n for n in found if n < 10_000] == [n for n in range(150) if n != 70]
 
 
+async def test_what_librdkafka_itself_does_not_take_is_refused_too(sink, broker, topic_prefix):
+    route = route_for(topic_prefix)
+    events = numbered(route, range(50))
+    events[20:21] = numbered(route, [20], size=9_000_000)
+    assert refusals(await deliver(blind(sink), in_batches(events))) == {20: "too_large"}
+    for name in ("raw_events", "trades"):
+        assert await written(broker, topic_prefix + name) == expected_by_key(without(events, 20))
+
+
 async def test_a_stream_goes_on_in_order_through_many_refusals(sink, broker, topic_prefix):
     route = route_for(topic_prefix)
     await deliver(blind(sink), in_batches(numbered(route, range(100_000, 100_300))))

@@ -11,11 +11,11 @@ __all__ = ["client_options", "is_secret_option", "option_problems", "producer_op
 Options = dict[str, str | int | float | bool]
 
 LINGER_MS = 5
-"""How long a record waits for company. Measured at 10,000 messages/s: without any wait the median acknowledgement
-comes 2 ms sooner, but every request carries a handful of records, and broker and client spend twice the CPU."""
+"""How long a record waits for company. Measured at 10,000 messages/s, two records each: without any wait the broker
+takes 62 % of a core and the client 36 %; with 5 ms they take 33 % and 26 %, and acknowledgements come 5 ms later."""
 
-RECORD_OVERHEAD_BYTES = 400
-"""What librdkafka keeps for a queued record beside key and value; for the bound on records, from a bound on bytes."""
+RECORD_OVERHEAD_BYTES = 250
+"""What a queued record costs beside its value: 217 to 243 bytes measured, by the growth of the process."""
 
 MESSAGE_MAX_BYTES_DEFAULT = 1_048_588
 """Kafka's default of the topics' ``max.message.bytes``."""

@@ -162,12 +162,12 @@ class LibrdkafkaSink:
         """A look at the sink; never blocks."""
         batches = self._batches()
         return SinkStatus(
-            reachable=self._health.reachable,
+            reachable=self._health.reachable and self._broken is None,
             queue_records=sum(batch.left for batch in batches),
             queue_bytes=sum(batch.batch.size_bytes for batch in batches if not batch.settled),
             errors=self._errors + self._health.errors,
             records=dict(self._records),
-            detail=self._health.detail,
+            detail=self._health.detail if self._broken is None else str(self._broken),
         )
 
     async def aclose(self) -> None:

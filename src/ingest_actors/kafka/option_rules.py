@@ -103,7 +103,7 @@ def _problem(prefix: str, name: str, value: str) -> str:
     except KafkaException as error:
         detail = "" if secret else f": {error.args[0].str()}"
         return f"{given}: librdkafka does not accept it{detail}"
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         return f"{given}: it is no option that a text can set ({type(error).__name__})"
     return ""
 
