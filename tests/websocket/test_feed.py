@@ -16,7 +16,7 @@ from raw_server import BINARY, CLOSE, PING, PONG, TEXT, URL, RawServer, close, f
 from ingest_actors.errors import FeedClosed
 from ingest_actors.messages import FRAME_OVERHEAD_BYTES, FrameBatch
 from ingest_actors.protocols import Feed
-from ingest_actors.websocket.feed import WebSocketFeed, open_feed
+from ingest_actors.websocket.feed import WebSocketFeed, _most_telling, open_feed
 from ingest_actors.websocket.link import Link
 
 both_paths = pytest.mark.parametrize("fast", [True, False], ids=["fast", "slow"])
@@ -155,6 +155,32 @@ async def test_a_text_message_is_sent(server, fast):
     async with feed_of(server, fast=fast) as feed:
         await feed.send('{"method":"SUBSCRIBE"}')
         assert await server.listen_for(1) == [(TEXT, b'{"method":"SUBSCRIBE"}')]
+
+
+@both_paths
+async def test_what_nobody_received_is_there_for_who_asks_also_after_the_end(server, fast, autojump_clock):
+    with trio.move_on_after(1):
+        async with feed_of(server, fast=fast, clock_ms=lambda: int(trio.current_time() * 1000)) as feed:
+            await server.send(text("a"))
+            await trio.sleep(0.1)
+            await server.send(text("b") + frame(BINARY, b"c"))
+            await settled()
+            assert [batch.frames for batch in feed.unread()] == [[b"a"], [b"b"], [b"c"]]
+            assert feed.unread() == []
+            await server.send(text("d"))
+            await trio.sleep_forever()
+    assert [batch.frames for batch in feed.unread()] == [[b"d"]]
+    with pytest.raises(FeedClosed, match="1006"):
+        await feed.receive()
+
+
+async def test_taking_what_is_unread_lets_reading_go_on(server):
+    async with feed_of(server, read_ahead_bytes_max=COST) as feed:
+        for _ in range(2):
+            await server.send(text("x" * 100))
+            await settled()
+        assert [len(feed.unread()), len(feed.unread())] == [1, 0]
+        assert (await feed.receive()).frames == [b"x" * 100]
 
 
 # Backpressure
@@ -357,8 +383,9 @@ async def test_a_violation_is_refused_with_its_code_and_the_messages_before_it_a
         assert (opcode, payload[:2]) == (CLOSE, (1002).to_bytes(2, "big"))
 
 
-async def test_after_a_violation_the_rest_is_read_and_thrown_away_for_a_moment_only(server, autojump_clock):
-    async with feed_of(server) as feed:
+@both_paths
+async def test_after_a_violation_the_rest_is_read_and_thrown_away_for_a_moment_only(server, fast, autojump_clock):
+    async with feed_of(server, fast=fast) as feed:
         await server.send(frame(0x3))
         await end_of(feed)
         await server.send(b"garbage" * 1000)
@@ -495,6 +522,19 @@ async def test_an_interrupt_behind_the_feed_reaches_the_owner(server, defect):
         with pytest.raises(defect):
             async with open_feed(URL, name="c", connect=server.connect, close_timeout_s=0):
                 await trio.sleep_forever()
+
+
+@pytest.mark.parametrize(
+    ("of_body", "of_nursery", "told"),
+    [
+        (None, ExceptionGroup("", [ExceptionGroup("", [KeyError("n")])]), KeyError),
+        (ValueError("b"), ExceptionGroup("", [KeyError("n")]), ValueError),
+        (None, ExceptionGroup("", [KeyError("n"), KeyError("m")]), ExceptionGroup),
+        (ExceptionGroup("", [ValueError("b")]), KeyError("n"), ExceptionGroup),
+    ],
+)
+def test_the_bodys_own_exception_comes_first(of_body, of_nursery, told):
+    assert type(_most_telling(of_body, of_nursery)) is told
 
 
 # Against a real server

@@ -106,6 +106,30 @@ async def test_a_record_in_two_halves_is_waited_for():
             assert await client.receive_some() == b"in two halves"
 
 
+async def test_whole_records_do_not_wait_for_half_a_one():
+    async with pair() as (client, server):
+        pieces = []
+        real_send = server.transport_stream.send_all
+
+        async def keep(data: bytes) -> None:
+            pieces.append(bytes(data))
+
+        server.transport_stream.send_all = keep
+        for record in (b"one,", b"two,", b"three"):
+            await server.send_all(record)
+        wire = b"".join(pieces)
+        await real_send(wire[:-3])
+        assert await client.receive_some() == b"one,two,"
+        await real_send(wire[-3:])
+        assert await client.receive_some() == b"three"
+
+
+async def test_a_stream_that_never_shook_hands_closes_silently():
+    ours, theirs = trio.testing.memory_stream_pair()
+    await TlsStream(ours, client_context(), server_hostname="exchange.test").aclose()
+    assert await theirs.receive_some() == b""
+
+
 async def test_a_close_notify_is_a_clean_end():
     async with pair() as (client, server):
         await server.send_all(b"last")
