@@ -132,19 +132,38 @@ def test_a_name_that_is_no_text_does_not_stop_a_dead_letter():
     assert dict(letter[3].headers)["detail"] == b"?"
 
 
-def test_a_refused_event_keeps_value_key_time_and_type():
+def test_a_refused_event_is_kept_as_it_came_with_key_time_and_type():
     letters = DeadLetters(StreamTable())
     [event] = both_ways(combined("ethusdt@trade", TRADE))
     refused = letters.refused_event(event, "too_large", "1,000,013 bytes")
-    assert refused[:3] == event[:3]
+    assert refused[:3] == (TRADE, *event[1:3])
     assert (refused[3].event_type, refused[3].topics, refused[3].dead_letter) == ("trade", DEAD_LETTERS, True)
     assert headers(refused) == {
         "reason": "too_large",
         "detail": "1,000,013 bytes",
         "symbol": "ETHUSDT",
         "event_type": "trade",
+        "received_at": str(NOW),
     }
     assert letters.refused_event(event, "bad_timestamp", "", timestamp_ms=NOW)[2] == NOW
+
+
+@pytest.mark.parametrize("stream", BY_STREAM)
+def test_whatever_was_appended_to_a_refused_event_is_told_by_headers_alone(stream):
+    [event] = both_ways(combined(stream, BY_STREAM[stream]))
+    refused = DeadLetters(StreamTable()).refused_event(event, "too_large", "")
+    assert refused[0] == BY_STREAM[stream]
+    assert headers(refused)["received_at"] == str(NOW)
+    assert headers(refused).get("stream", stream) == stream
+    assert ("stream" in headers(refused)) == (b'"stream":' in event[0])
+
+
+def test_fields_of_the_exchange_that_look_like_ours_stay():
+    event = TRADE[:-1] + b',"symbol":"ETHUSDT","stream":"mine"}'
+    [spliced] = both_ways(combined("ethusdt@trade", event))
+    refused = DeadLetters(StreamTable()).refused_event(spliced, "too_large", "")
+    assert refused[0] == event
+    assert "stream" not in headers(refused)
 
 
 def test_a_refused_dead_letter_keeps_what_was_known_of_it():

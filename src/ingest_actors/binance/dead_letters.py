@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ingest_actors.binance.stream_table import UNPARSED, StreamTable, symbol_of_stream
+from ingest_actors.binance.splice import Unspliced, unsplice
+from ingest_actors.binance.stream_table import UNPARSED, Append, StreamTable, symbol_of_stream
 from ingest_actors.messages import Event, Route
 
 BINARY_FRAME = "binary_frame"
@@ -82,24 +83,30 @@ class DeadLetters:
     def refused_event(self, event: Event, reason: str, detail: str, *, timestamp_ms: int | None = None) -> Event:
         """An event that was parsed and that the sink will never take; the ledger keeps counting it as what it was.
 
+        Its value is what the exchange wrote: what we had appended is told by headers.
+
         Args:
-            event: as it was offered; value and key are kept, and the headers of one that was a dead letter already.
+            event: as it was offered; the key is kept, and the headers of one that was a dead letter already.
             reason: one snake_case word, e.g. ``too_large``.
             detail: for people.
             timestamp_ms: instead of the event's own, where that is what was refused.
         """
         value, key, timestamp, route = event
-        origin = Origin(symbol=key.decode("utf-8", "replace") if key else "", event_type=route.event_type)
-        headers = tuple(header for header in _headers(reason, detail, origin, None))
-        kept = tuple(
-            header for header in route.headers if header[0] not in ("reason", "detail", "symbol", "event_type")
-        )
+        came = Unspliced(value, "", None) if route.dead_letter else unsplice(value, self._appended_to(route))
+        origin = Origin(came.stream, key.decode("utf-8", "replace") if key else "", route.event_type)
+        headers = _headers(reason, detail, origin, came.received_at_ms)
+        names = {name for name, _ in headers}
+        kept = tuple(header for header in route.headers if header[0] not in names | {"reason", "detail"})
         return (
-            value,
+            came.event,
             key,
             timestamp if timestamp_ms is None else timestamp_ms,
             self._route(route.event_type, headers + kept),
         )
+
+    def _appended_to(self, route: Route) -> Append:
+        kind = self._table.kind(route.event_type)
+        return Append.NEVER if kind is None else kind.append
 
     def _origin_of_wreck(self, value: bytes) -> Origin:
         found = _STREAM_OF_WRECK.match(value)

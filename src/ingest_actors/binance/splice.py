@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
 from ingest_actors.binance.stream_table import OFFSET, SOURCE_WEBSOCKET, Append, EventKind
 
 _INGESTED = b',"ingestion_timestamp":'
+_TAIL = re.compile(_INGESTED + rb'(\d+),"source":"\w+","event_type":"\w+"\}\Z')
+_NAMES = re.compile(rb',"symbol":"(?:[^"\\]|\\.)*"(?:,"stream":("(?:[^"\\]|\\.)*"))?\Z')
+_NAMES_BYTES_MAX = 4096
 
 
 class Suffix:
@@ -65,3 +70,34 @@ def _suffix(event_type: str, symbol: str, stream: str, source: str) -> Suffix:
     if stream:
         before += b',"stream":%b' % encode(stream)
     return Suffix(before, b',"source":%b,"event_type":%b}' % (encode(source), encode(event_type)))
+
+
+class Unspliced(NamedTuple):
+    """A record's value taken apart again."""
+
+    event: bytes
+    """As the exchange wrote it."""
+    stream: str
+    """Where that was appended; else empty."""
+    received_at_ms: int | None
+    """None: the value is no record of ours, and `event` is all of it."""
+
+
+def unsplice(value: bytes, append: Append) -> Unspliced:
+    """Take off what a suffix has appended.
+
+    Args:
+        value: of a record.
+        append: what its kind says; fields of the exchange's own that look like ours are left alone.
+    """
+    tail = _TAIL.match(value, max(value.rfind(_INGESTED), 0))
+    if tail is None:
+        return Unspliced(value, "", None)
+    end = tail.start()
+    stream = ""
+    if append is not Append.NEVER:
+        names = _NAMES.search(value, max(end - _NAMES_BYTES_MAX, 0), end)
+        if names is not None:
+            end = names.start()
+            stream = msgspec.json.decode(names[1], type=str) if names[1] else ""
+    return Unspliced(value[:end] + b"}", stream, int(tail[1]))
