@@ -16,7 +16,8 @@ from typing import Any
 import trio
 
 from ingest_actors.actors.batcher import batcher
-from ingest_actors.actors.connection import Connection, connection
+from ingest_actors.actors.connection import connection
+from ingest_actors.actors.connection_life import Connection
 from ingest_actors.actors.monitor import Rates, monitor
 from ingest_actors.actors.parser import parser
 from ingest_actors.actors.planner import Fleet, Notice, Wanted, planner
@@ -296,9 +297,7 @@ class Topology:
 
         async def put() -> None:
             for state in self._fleet.connections.values():
-                while state.carry:
-                    await self._frames.wait_for_room(state.carry[0])
-                    self._frames.put_nowait(state.carry.popleft())
+                await state.put_carried(self._frames)
 
         await self._keep_alive("connection", put)
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import trio
 
-from ingest_actors.actors.connection import Connection
+from ingest_actors.actors.connection_life import Connection
 from ingest_actors.announce import Announcer
 
 

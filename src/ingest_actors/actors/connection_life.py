@@ -1,0 +1,211 @@
+"""What is known of a planned connection, and one life of it: a WebSocket from the attempt to its end."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+from ingest_actors.announce import Announcer
+from ingest_actors.errors import ExchangeUnreachable, FeedClosed
+from ingest_actors.messages import FrameBatch
+from ingest_actors.nursery import open_nursery
+from ingest_actors.protocols import Feed, Subscriber
+from ingest_actors.status import ConnectionStatus
+from ingest_actors.supervision import Mailbox
+
+HEALTHY_AFTER_S = 60.0
+"""Data for this long makes an attempt a success: a handshake alone proves nothing."""
+
+BLOCKED_NOTICE_S = 1.0
+"""Reading that stood still for less than this did not make the exchange end the connection."""
+
+BLOCKED_MEMORY_S = 60.0
+"""Nor did a standstill that ended so long ago: the exchange gives a client a minute to answer its pings."""
+
+OpenFeed = Callable[..., AbstractAsyncContextManager[Feed]]
+"""Opens a feed: ``open_feed(url, name=..., intercept=...)``; `intercept` sees the messages first."""
+
+
+@dataclass(slots=True)
+class Connection:
+    """What is known of one planned connection. It belongs to the supervisor and outlives the actor's lives.
+
+    Attributes:
+        name: short and unique within the service.
+        streams: what it carries.
+        state: see `ingest_actors.status.ConnectionStatus`.
+        url: the endpoint of the current or next attempt.
+        acknowledged: streams whose subscription the exchange has acknowledged.
+        opened_at_ms: when it last opened; None while it is not open.
+        failures: ends in a row without `HEALTHY_AFTER_S` of data between them, those aside that are no fault of the
+            exchange: see `connection`.
+        ending_expected: the exchange has said that it will end this connection.
+        carry: batches that were read and have not found room downstream; the next life begins with them.
+    """
+
+    name: str
+    streams: tuple[str, ...]
+    state: str = "connecting"
+    url: str = ""
+    acknowledged: int = 0
+    opened_at_ms: int | None = None
+    failures: int = 0
+    ending_expected: bool = False
+    carry: deque[FrameBatch] = field(default_factory=deque)
+
+    def status(self) -> ConnectionStatus:
+        """A picture of it."""
+        return ConnectionStatus(
+            name=self.name,
+            url=self.url,
+            state=self.state,
+            streams=len(self.streams),
+            acknowledged=self.acknowledged,
+            opened_at_ms=self.opened_at_ms,
+            failures=self.failures,
+        )
+
+    async def put_carried(self, outbox: Mailbox[FrameBatch]) -> None:
+        """Put what was read and not put; cancelled, it keeps the rest."""
+        while self.carry:
+            await outbox.wait_for_room(self.carry[0])
+            outbox.put_nowait(self.carry.popleft())
+
+
+class Life:
+    """One WebSocket, from the attempt to its end.
+
+    Args:
+        state: of the connection whose life it is.
+        outbox: gets every message.
+        on_open: called when all streams are acknowledged.
+        announce: told of the opening and the end.
+        clock_ms: wall clock, ms since the epoch.
+
+    Attributes:
+        healthy: whether it has brought data for `HEALTHY_AFTER_S`.
+        blocked: whether it ended because it was not read, for want of room in the outbox.
+    """
+
+    def __init__(
+        self,
+        state: Connection,
+        outbox: Mailbox[FrameBatch],
+        on_open: Callable[[], None],
+        announce: Announcer,
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self._state = state
+        self._outbox = outbox
+        self._on_open = on_open
+        self._announce = announce
+        self._clock_ms = clock_ms
+        self._first_data_s: float | None = None
+        self._standstill = Standstill()
+        self.healthy = False
+        self.blocked = False
+
+    async def run(self, open_feed: OpenFeed, subscriber: Subscriber) -> ExchangeUnreachable | FeedClosed:
+        """Live; returns why it ended. Cancelled: what was read is carried by the state."""
+        state = self._state
+        try:
+            async with open_feed(state.url, name=state.name, intercept=subscriber.intercept) as feed:
+                state.state = "subscribing"
+                state.opened_at_ms = self._clock_ms()
+                self._announce("connection_opened", connection=state.name, url=state.url, streams=len(state.streams))
+                try:
+                    async with open_nursery() as nursery:
+                        nursery.start_soon(self._subscribe, feed, subscriber)
+                        await self._pump(feed)
+                finally:
+                    state.carry.extend(feed.unread())
+        except ExchangeUnreachable as failure:
+            self._announce(
+                "websocket_connection_failed",
+                level="error",
+                connection=state.name,
+                url=failure.url,
+                cause=failure.cause,
+                hint=failure.hint,
+                failures=state.failures + 1,
+            )
+            return failure
+        except FeedClosed as closed:
+            self._closed(closed)
+            return closed
+        finally:
+            state.opened_at_ms = None
+            state.acknowledged = 0
+        raise AssertionError("a feed ends by an exception")
+
+    async def _subscribe(self, feed: Feed, subscriber: Subscriber) -> None:
+        state = self._state
+        async for acknowledged in subscriber.subscribe(feed):
+            state.acknowledged = acknowledged
+            if acknowledged == len(state.streams):
+                state.state = "open"
+                self._on_open()
+
+    async def _pump(self, feed: Feed) -> None:
+        state, outbox = self._state, self._outbox
+        carry = state.carry
+        while True:
+            carry.append(await feed.receive())
+            now_s = trio.current_time()
+            if self._first_data_s is None:
+                self._first_data_s = now_s
+            if not self.healthy and now_s - self._first_data_s >= HEALTHY_AFTER_S:
+                self.healthy = True
+                state.failures = 0
+            try:
+                outbox.put_nowait(carry[0])
+                carry.popleft()
+            except trio.WouldBlock:
+                with self._standstill.lasting():
+                    await state.put_carried(outbox)
+
+    def _closed(self, closed: FeedClosed) -> None:
+        fields = {"connection": self._state.name, "code": closed.code, "reason": closed.reason}
+        blocked_s = self._standstill.seconds()
+        self.blocked = blocked_s >= BLOCKED_NOTICE_S
+        if self.blocked:
+            fields["blocked_s"] = round(blocked_s, 3)
+            fields["hint"] = "the exchange cuts readers that stop: Kafka did not take records as fast as they came"
+        self._announce(
+            "connection_closed",
+            level="info" if self._state.ending_expected else "warning",
+            expected=self._state.ending_expected,
+            **fields,
+        )
+
+
+class Standstill:
+    """How long a connection was not read lately, for want of room in the mailbox."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._since_s: float | None = None
+        self._until_s = 0.0
+
+    @contextmanager
+    def lasting(self) -> Iterator[None]:
+        """Around each standstill."""
+        self._seconds = self.seconds()
+        self._since_s = trio.current_time()
+        try:
+            yield
+        finally:
+            self._seconds = self.seconds()
+            self._since_s = None
+            self._until_s = trio.current_time()
+
+    def seconds(self) -> float:
+        """In all; what came before a pause of `BLOCKED_MEMORY_S` is forgotten."""
+        now_s = trio.current_time()
+        if self._since_s is not None:
+            return self._seconds + now_s - self._since_s
+        return self._seconds if now_s - self._until_s < BLOCKED_MEMORY_S else 0.0
