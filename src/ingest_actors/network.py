@@ -12,6 +12,7 @@ from ingest_actors.announce import Announcer
 from ingest_actors.binance.endpoint import stream_urls
 from ingest_actors.binance.names import streams_for
 from ingest_actors.binance.rest import RestClient
+from ingest_actors.binance.rest_errors import RequestRefused
 from ingest_actors.binance.subscriber import StreamSubscriber
 from ingest_actors.binance.symbols import expand_symbols, is_pattern
 from ingest_actors.errors import ExchangeUnreachable, SettingsError
@@ -61,6 +62,7 @@ async def _resolve(settings: Settings, transport: httpx.AsyncBaseTransport | Non
 
     Raises:
         ExchangeUnreachable: there are patterns, and nobody to ask.
+        RequestRefused: there are patterns, and the exchange does not answer the question.
         SettingsError: the exchange lists none of the symbols.
     """
     symbols, types = settings.binance_symbols, settings.binance_stream_types
@@ -68,14 +70,14 @@ async def _resolve(settings: Settings, transport: httpx.AsyncBaseTransport | Non
     try:
         async with RestClient(settings.binance_rest_url, transport=transport, timeout_s=LISTING_TIMEOUT_S) as rest:
             statuses = await rest.exchange_info(None if patterns else symbols)
-    except ExchangeUnreachable as failure:
+    except (ExchangeUnreachable, RequestRefused) as failure:
         if patterns:
             raise
         announce(
             "symbols_unchecked",
             level="warning",
             url=failure.url,
-            cause=failure.cause,
+            cause=failure.cause if isinstance(failure, ExchangeUnreachable) else str(failure),
             hint="a misspelt symbol would be silent; BINANCE_REST_URL is where symbols are checked",
         )
         return Wanted(tuple(streams_for(symbols, types)))

@@ -212,14 +212,15 @@ class Service:
                     sink = await open_sink(settings, queue_bytes=Bounds.of(settings.buffer_max_bytes).sink)
                 except SinkUnreachable as failure:
                     delay_s = backoff.next_s()
-                    self._tell_unreachable(failure, backoff.failures, delay_s)
-                    if settings.max_retries and backoff.failures >= settings.max_retries:
+                    gave_up = 0 < settings.max_retries <= backoff.failures
+                    self._tell_unreachable(failure, backoff.failures, None if gave_up else round(delay_s, 3))
+                    if gave_up:
                         raise
                     await trio.sleep(delay_s)
             nursery.cancel_scope.cancel()
         return sink
 
-    def _tell_unreachable(self, failure: SinkUnreachable, failures: int, delay_s: float) -> None:
+    def _tell_unreachable(self, failure: SinkUnreachable, failures: int, retry_in_s: float | None) -> None:
         self.announcer(
             "kafka_producer_creation_failed",
             level="error",
@@ -227,7 +228,7 @@ class Service:
             cause=failure.cause,
             hint=failure.hint,
             failures=failures,
-            retry_in_s=round(delay_s, 3),
+            retry_in_s=retry_in_s,
         )
 
     async def _cancel_on_stop(self, scope: trio.CancelScope) -> None:

@@ -213,6 +213,8 @@ class Topology:
                     assign=assign,
                     launch=launch,
                     notices=self._notices[1],
+                    backoff=self._reconnect_backoff(),
+                    failures_max=self._settings.max_retries,
                     announce=self._announce,
                 ),
             )
@@ -234,7 +236,7 @@ class Topology:
                     read_ahead_bytes_max=self._bounds.read_ahead_of_each(len(self._fleet.connections)),
                 ),
                 subscriber=network.subscriber,
-                backoff=Backoff(settings.reconnect_interval, RECONNECT_MAX_S, rng=self._rng),
+                backoff=self._reconnect_backoff(),
                 failures_max=settings.max_retries,
                 on_open=self._check_ready,
                 announce=self._announce,
@@ -242,6 +244,9 @@ class Topology:
                 clock_ms=self._clock_ms,
             ),
         )
+
+    def _reconnect_backoff(self) -> Backoff:
+        return Backoff(self._settings.reconnect_interval, RECONNECT_MAX_S, rng=self._rng)
 
     async def _keep_alive(
         self,

@@ -10,6 +10,8 @@ import trio
 
 from ingest_actors.actors.connection_life import Connection
 from ingest_actors.announce import Announcer
+from ingest_actors.errors import ExchangeUnreachable
+from ingest_actors.supervision import Backoff
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ async def planner(
     assign: Callable[[Sequence[str], Mapping[str, Sequence[str]]], Mapping[str, Sequence[str]]],
     launch: Callable[[Connection], None],
     notices: trio.MemoryReceiveChannel[Notice],
+    backoff: Backoff,
+    failures_max: int,
     announce: Announcer,
 ) -> None:
     """Move what is there toward what is wanted; ends only by cancellation.
@@ -76,13 +80,16 @@ async def planner(
         assign: plans which connection carries which streams, given which carry some already.
         launch: starts a supervised connection.
         notices: what the exchange says beside events.
-        announce: told of what the exchange does not list, and of notices.
+        backoff: the delays between attempts to ask the exchange.
+        failures_max: failures in a row to ask before giving up; 0 = never.
+        announce: told of what the exchange does not list, of failures to ask it, and of notices.
 
     Raises:
-        IngestError: nothing of what is wanted exists, or the exchange could not be asked.
+        ExchangeUnreachable: gave up asking.
+        SettingsError: nothing of what is wanted exists.
     """
     if fleet.wanted is None:
-        fleet.wanted = await resolve()
+        fleet.wanted = await _resolved(resolve, backoff, failures_max, announce)
         for symbol, nearest in fleet.wanted.unlisted.items():
             announce("symbol_unlisted", level="error", symbol=symbol, nearest=nearest)
     plan = assign(fleet.wanted.streams, {name: c.streams for name, c in fleet.connections.items()})
@@ -92,6 +99,29 @@ async def planner(
             launch(connection)
     async for notice in notices:
         _act(notice, fleet, announce)
+
+
+async def _resolved(
+    resolve: Callable[[], Awaitable[Wanted]], backoff: Backoff, failures_max: int, announce: Announcer
+) -> Wanted:
+    while True:
+        try:
+            return await resolve()
+        except ExchangeUnreachable as failure:
+            delay_s = max(backoff.next_s(), failure.retry_after_s or 0.0)
+            gave_up = 0 < failures_max <= backoff.failures
+            announce(
+                "exchange_not_asked",
+                level="error",
+                url=failure.url,
+                cause=failure.cause,
+                hint=failure.hint,
+                failures=backoff.failures,
+                retry_in_s=None if gave_up else round(delay_s, 3),
+            )
+            if gave_up:
+                raise
+        await trio.sleep(delay_s)
 
 
 def _act(notice: Notice, fleet: Fleet, announce: Announcer) -> None:
