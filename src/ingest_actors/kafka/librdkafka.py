@@ -14,7 +14,8 @@ from ingest_actors.kafka.accepted import Accepted, RecordId
 from ingest_actors.kafka.handle import ProducerHandle
 from ingest_actors.kafka.health import CONFIRM_S, Health
 from ingest_actors.kafka.limits import Limits
-from ingest_actors.kafka.recovery import RECORD_FAULTS, Recovery
+from ingest_actors.kafka.owed import RECORD_FAULTS
+from ingest_actors.kafka.recovery import Recovery
 from ingest_actors.messages import EventBatch
 from ingest_actors.protocols import Acknowledgement, Refusal, SinkStatus
 

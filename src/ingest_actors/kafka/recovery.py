@@ -17,69 +17,22 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaException
 
 from ingest_actors.errors import SinkBroken
 from ingest_actors.kafka import codes
 from ingest_actors.kafka.accepted import Accepted, RecordId
 from ingest_actors.kafka.handle import ProducerHandle
-from ingest_actors.kafka.limits import RECORD_FRAMING_BYTES, Limits
+from ingest_actors.kafka.limits import Limits
+from ingest_actors.kafka.owed import RECORD_FAULTS, Owed, Verdict, requests
 from ingest_actors.logs import get_logger
 from ingest_actors.protocols import Refusal
 
 log = get_logger()
 
-RECORD_FAULTS = {
-    KafkaError.MSG_SIZE_TOO_LARGE: "too_large",
-    KafkaError.RECORD_LIST_TOO_LARGE: "too_large",
-    KafkaError.INVALID_MSG_SIZE: "too_large",
-    KafkaError.INVALID_TIMESTAMP: "timestamp_out_of_range",
-    KafkaError.INVALID_RECORD: "invalid_record",
-    KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT: "invalid_record",
-    KafkaError.POLICY_VIOLATION: "policy_violation",
-}
-"""Errors that are the fault of a record in the request. All others are nobody's, and break the sink."""
-
-RECORDS_IN_REQUEST_MAX = 1_000
-"""Well below librdkafka's own bound (``batch.num.messages``, 10,000)."""
-
 UNANSWERED_S_MAX = 40.0
 """Longest wait for the answers to requests under way; librdkafka's own bound on an answer is 30 s."""
-
-
-class _Owed(NamedTuple):
-    """A record that must be written again, in the order of acceptance."""
-
-    serial: int
-    record: RecordId
-    partition: int
-    batch: Accepted
-
-    @property
-    def open(self) -> bool:
-        return self.record in self.batch.owed
-
-    @property
-    def place(self) -> tuple[str, int]:
-        return self.batch.topic_of(self.record), self.partition
-
-
-class _Verdict(NamedTuple):
-    """What the broker said of records that came back; both in the order of acceptance."""
-
-    suspects: list[_Owed]
-    """The error is theirs, or that of another record of their request."""
-    companions: list[_Owed]
-    """The broker said that the error is another record's."""
-    all: list[_Owed]
-    """These, and those that were never looked at."""
-
-    @property
-    def named(self) -> bool:
-        """Whether the suspects are known to be the offenders."""
-        return bool(self.companions) or len(self.suspects) == 1
 
 
 class Recovery:
@@ -114,8 +67,8 @@ class Recovery:
         self._answered = answered
         self._request_bytes_max = request_bytes_max
         self._drained = False
-        self._verdict: _Verdict | None = None
-        self._stack: list[list[_Owed]] | None = None
+        self._verdict: Verdict | None = None
+        self._stack: list[list[Owed]] | None = None
         self._codes: dict[tuple[int, RecordId], tuple[int, str]] = {}
         self._trying = False
         self._careful: ProducerHandle | None = None
@@ -151,7 +104,7 @@ class Recovery:
             if handle is not None:
                 await handle.aclose()
 
-    async def _plan(self) -> list[list[_Owed]]:
+    async def _plan(self) -> list[list[Owed]]:
         """The groups to send, each of one partition and no larger than a request; the last one first."""
         if self._verdict is None:
             self._verdict = self._take_failures(self._batches)
@@ -160,18 +113,18 @@ class Recovery:
             raise SinkBroken(self._cause())
         log.warning("kafka_request_refused", records=len(verdict.suspects), detail=self._cause())
         self._screen(await self._read_limits())
-        by_place: dict[tuple[str, int], _Verdict] = defaultdict(lambda: _Verdict([], [], []))
+        by_place: dict[tuple[str, int], Verdict] = defaultdict(lambda: Verdict([], [], []))
         for owed in verdict.suspects:
             by_place[owed.place].suspects.append(owed)
         for owed in verdict.companions:
             by_place[owed.place].companions.append(owed)
         for owed in verdict.all:
             by_place[owed.place].all.append(owed)
-        stack: list[list[_Owed]] = []
+        stack: list[list[Owed]] = []
         for place in by_place.values():
             if place.named:
                 self._refuse(place.suspects)
-            stack += reversed(_requests([owed for owed in place.all if owed.open], self._request_bytes_max()))
+            stack += reversed(requests([owed for owed in place.all if owed.open], self._request_bytes_max()))
         return stack
 
     def _screen(self, limits: Limits) -> None:
@@ -182,7 +135,7 @@ class Recovery:
                 if refusal is not None:
                     batch.refuse(refusal)
 
-    async def _try(self, careful: ProducerHandle, group: list[_Owed]) -> list[list[_Owed]]:
+    async def _try(self, careful: ProducerHandle, group: list[Owed]) -> list[list[Owed]]:
         """Send a group, and tell what to try next of it, the last part first."""
         batches = list({owed.serial: owed.batch for owed in group}.values())
         if not self._trying:
@@ -232,18 +185,18 @@ class Recovery:
             if left:
                 await self._pause()
 
-    def _refuse(self, offenders: list[_Owed]) -> None:
+    def _refuse(self, offenders: list[Owed]) -> None:
         for owed in offenders:
             code, detail = self._codes[owed.serial, owed.record]
             owed.batch.refuse(Refusal(owed.record.position, RECORD_FAULTS[code], detail))
 
-    def _take_failures(self, batches: Sequence[Accepted]) -> _Verdict:
+    def _take_failures(self, batches: Sequence[Accepted]) -> Verdict:
         """Note what came back, and what of it shared a request with an offending record."""
-        verdict = _Verdict([], [], [])
+        verdict = Verdict([], [], [])
         for batch in batches:
             for failure in batch.take_failures():
                 self._codes[batch.serial, failure.record] = failure.code, failure.detail
-                owed = _Owed(batch.serial, failure.record, failure.partition, batch)
+                owed = Owed(batch.serial, failure.record, failure.partition, batch)
                 verdict.all.append(owed)
                 if failure.code in RECORD_FAULTS:
                     verdict.suspects.append(owed)
@@ -261,18 +214,3 @@ class Recovery:
 
 
 _CONSEQUENCES = frozenset({codes.PURGE_QUEUE, codes.PURGE_INFLIGHT, codes.FATAL})
-
-
-def _requests(records: list[_Owed], bytes_max: int) -> list[list[_Owed]]:
-    """Cut records of one partition into groups that each fit into one request."""
-    groups: list[list[_Owed]] = []
-    size = 0
-    for owed in records:
-        value, key, _, route = owed.batch.batch.events[owed.record.position]
-        weight = len(value) + len(key or b"") + sum(len(name) + len(text) for name, text in route.headers)
-        size += weight + RECORD_FRAMING_BYTES
-        if not groups or size > bytes_max or len(groups[-1]) >= RECORDS_IN_REQUEST_MAX:
-            groups.append([])
-            size = weight + RECORD_FRAMING_BYTES
-        groups[-1].append(owed)
-    return groups
