@@ -1,7 +1,7 @@
 """The commands for trying and testing, as people type them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -59,6 +59,15 @@ def simulate(
         list[Path] | None,
         typer.Option(help="Serve this recording instead of a market; several one after the other.", exists=True),
     ] = None,
+    start_when: Annotated[
+        Literal["settled", "first", "all"],
+        typer.Option(help="A recording begins when subscriptions have settled, with the first, or with all of them."),
+    ] = "settled",
+    at_end: Annotated[
+        Literal["stay", "close", "loop"],
+        typer.Option(help="After a recording: keep silent, close the connections, or begin again."),
+    ] = "stay",
+    activity: Annotated[float, typer.Option(help="How busy the market is; 10 = ten times as busy.", min=0.01)] = 1.0,
     faults: Annotated[
         Path | None, typer.Option(help="Script of what goes wrong, TOML.", exists=True, dir_okay=False)
     ] = None,
@@ -81,6 +90,7 @@ def simulate(
 
     config = SimulatorConfig(
         host=host, ws_port=ws_port, rest_port=rest_port, symbols=_symbols(symbols), seed=seed, speed=speed,
+        activity=activity, start_when=start_when, at_end=at_end,
         recording=tuple(recording or ()), tls=tls, faults=read_faults(faults) if faults else FaultScript(),
     )  # fmt: skip
     run_it(config, announce)
