@@ -131,6 +131,7 @@ class Topology:
             tallies=self._tallies,
             refused_event=DeadLetters(self._table).refused_event,
             breaks_max=settings.kafka_retries,
+            announce=self._announce,
             clock_ms=self._clock_ms,
         )
 

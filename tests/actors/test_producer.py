@@ -8,6 +8,7 @@ from ingest_actors.actors.producer import Handover, producer
 from ingest_actors.errors import SinkUnreachable
 from ingest_actors.ledger import Ledger
 from ingest_actors.messages import EventBatch, Route
+from ingest_actors.protocols import Acknowledgement, Refusal
 from ingest_actors.status import Tallies
 from ingest_actors.supervision import Mailbox
 from sinks import MemorySink
@@ -28,6 +29,7 @@ class Rig:
     def __init__(self, sink, breaks_max=3):
         self.sink = sink
         self.inbox = Mailbox("batches", events_max=1000, bytes_max=10**7, strikes_max=10**9)
+        self.told = []
         self.ledger = Ledger()
         self.ledger.add_holder(lambda: (e[3] for b in self.inbox.held() for e in b.events))
         self.handover = Handover(
@@ -37,8 +39,12 @@ class Rig:
             tallies=Tallies(),
             refused_event=refused_event,
             breaks_max=breaks_max,
-            clock_ms=lambda: 0,
+            announce=self.announce,
+            clock_ms=lambda: 777,
         )
+
+    def announce(self, name, *, level="info", **fields):
+        self.told.append((name, level, fields))
 
     def put(self, *batches):
         for one in batches:
@@ -149,15 +155,78 @@ async def test_a_sink_that_keeps_breaking_ends_with_an_error(autojump_clock):
     assert not rig.ledger.unbalanced()
 
 
-async def test_a_dead_letter_that_is_refused_is_not_passed_over_in_silence(autojump_clock):
-    sink = MemorySink()
-    sink._write = lambda b: (
-        type(b)
-        and __import__("ingest_actors.protocols").protocols.Acknowledgement(
-            b, [__import__("ingest_actors.protocols").protocols.Refusal(0, "bad", "no")]
-        )
-    )
-    rig = Rig(sink)
+def refusing_letters(sink, times):
+    """Have the sink refuse each batch that has dead letters in it, so many times."""
+    write = sink._write
+
+    def stubborn(written):
+        if times[0] and any(event[3].dead_letter for event in written.events):
+            times[0] -= 1
+            return Acknowledgement(
+                written, [Refusal(i, "too_large", "no") for i, event in enumerate(written.events) if event[2] != 9]
+            )
+        return write(written)
+
+    sink._write = stubborn
+    return sink
+
+
+async def test_a_dead_letter_that_is_refused_gets_one_more_try_with_the_time_of_now(autojump_clock):
+    rig = Rig(refusing_letters(MemorySink(refuse=lambda event: "bad" if event[2] == 2 else None), [1]))
+    rig.put(batch(1, 2), batch(3))
+    rig.inbox.close()
+    await producer(rig.handover)
+    assert rig.numbers() == [1, 3, 777]
+    assert (rig.ledger.total().delivered, rig.ledger.total().dead_lettered) == (2, 1)
+    assert not rig.ledger.unbalanced()
+
+
+async def test_a_parsers_dead_letter_that_is_refused_is_not_the_end_either(autojump_clock):
+    rig = Rig(refusing_letters(MemorySink(), [1]))
+    rig.put(EventBatch([refused_event(event, "malformed", "x") for event in batch(1, 2).events], received_at_ms=0))
+    rig.inbox.close()
+    await producer(rig.handover)
+    assert sorted(rig.numbers()) == [1, 2]
+    assert rig.ledger.total().dead_lettered == 2
+    assert not rig.ledger.unbalanced()
+
+
+async def test_a_dead_letter_that_is_refused_for_good_is_not_passed_over_in_silence(autojump_clock):
+    rig = Rig(refusing_letters(MemorySink(refuse=lambda event: "bad"), [2]))
     rig.put(batch(1))
-    with pytest.RaisesGroup(pytest.RaisesExc(SinkUnreachable, match="refuses a dead letter")):
+    with pytest.RaisesGroup(pytest.RaisesExc(SinkUnreachable, match="refuses a dead letter: no")):
         await producer(rig.handover)
+    assert rig.ledger.total().in_flight == 1
+    assert not rig.ledger.unbalanced()
+
+
+async def test_every_dead_letter_is_told_with_its_headers_once_it_is_written(autojump_clock):
+    rig = Rig(MemorySink(refuse=lambda event: "too_large" if event[2] == 3 else None))
+    rig.put(batch(1, 3))
+    rig.inbox.close()
+    await producer(rig.handover)
+    assert rig.told == [("dead_lettered", "warning", {"reason": "too_large", "detail": "too_large says the test"})]
+
+
+async def test_a_flood_of_dead_letters_does_not_become_a_flood_of_log_lines(autojump_clock, nursery):
+    rig = Rig(MemorySink(refuse=lambda event: "bad"))
+    nursery.start_soon(producer, rig.handover)
+    rig.put(batch(*range(100)), batch(*range(100)))
+    await trio.sleep(10)
+    assert len(rig.told) == 10
+    rig.put(batch(1))
+    await trio.sleep(1)
+    assert rig.told[10][2]["untold_before"] == 190
+    assert rig.ledger.total().dead_lettered == 201
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_reset_of_the_sink_is_told_with_what_it_had_not_acknowledged(autojump_clock, nursery):
+    rig = Rig(MemorySink(delay_s=1))
+    rig.put(batch(1, 2), batch(3))
+    nursery.start_soon(producer, rig.handover)
+    await trio.sleep(0.5)
+    rig.sink.break_now("fenced")
+    await trio.sleep(3)
+    assert rig.told == [("sink_reset", "warning", {"cause": "fenced", "breaks": 1, "unacknowledged": 3})]
+    nursery.cancel_scope.cancel()

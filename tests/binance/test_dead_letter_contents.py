@@ -179,3 +179,16 @@ def test_a_refused_dead_letter_keeps_what_was_known_of_it():
     }
     keyless = letters.refused_event((b"v", None, 5, Route("kline", ("raw",))), "r", "d")
     assert keyless[1] is None
+
+
+def test_only_a_dead_letter_that_is_too_large_is_cut_and_says_of_how_much():
+    letters = DeadLetters(StreamTable())
+    garbage = b"x" * 3_000_000
+    letter = letters.letter(garbage, "malformed_json", "x", received_at_ms=NOW)
+    value, _, _, route = letters.refused_event(letter, "too_large", "3000000 bytes")
+    assert value == garbage[: 256 * 1024]
+    assert dict(route.headers)["cut_from"] == b"3000000"
+    assert dict(route.headers)["received_at"] == str(NOW).encode()
+    whole, _, _, route = letters.refused_event(letter, "timestamp_out_of_range", "x")
+    assert whole == garbage
+    assert "cut_from" not in dict(route.headers)

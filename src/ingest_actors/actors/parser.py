@@ -29,6 +29,11 @@ class Parsed(Protocol[N_co]):
         ...
 
     @property
+    def future_timestamps(self) -> int:
+        """How many events bear the time of receipt, because their own lies too far ahead."""
+        ...
+
+    @property
     def notices(self) -> Sequence[N_co]:
         """What was said by the exchange that is no event."""
         ...
@@ -60,6 +65,7 @@ async def parser(
             outbox.put_nowait(result)
             routes = result.routes()
             ledger.receive(routes)
+            tallies.future_timestamps += parsed.future_timestamps
             _observe(result, {route.event_type for route in routes}, tallies)
         inbox.settle(len(batch))
         for notice in parsed.notices:

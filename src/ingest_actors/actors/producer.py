@@ -7,29 +7,29 @@ from collections.abc import Callable
 
 import trio
 
+from ingest_actors.actors.dead_letter_log import DeadLetterLog
 from ingest_actors.errors import SinkBroken, SinkUnreachable
 from ingest_actors.ledger import Ledger
-from ingest_actors.logs import get_logger
 from ingest_actors.messages import Event, EventBatch, Route
 from ingest_actors.protocols import Acknowledgement, Sink
 from ingest_actors.status import Tallies
 from ingest_actors.supervision import Mailbox
 
-log = get_logger()
-
 RefusedEvent = Callable[[Event, str, str], Event]
-"""Makes the dead letter of an event that the sink refused, from a reason and a detail."""
+"""Makes the dead letter of an event that the sink refused, from a reason and a detail; of a dead letter, one that the
+sink is more likely to take."""
 
 
 class _Entry:
     """One batch of the inbox that the sink has accepted: what it will count as, and what it still waits for."""
 
-    __slots__ = ("acknowledged", "batch", "dead_letters", "routes")
+    __slots__ = ("acknowledged", "batch", "dead_letters", "last_try", "routes")
 
     def __init__(self, batch: EventBatch) -> None:
         self.batch = batch
         self.acknowledged = False
         self.dead_letters: EventBatch | None = None
+        self.last_try = False
         self.routes: Counter[Route] = Counter()
 
 
@@ -46,6 +46,7 @@ class Handover:
         tallies: told of latencies.
         refused_event: makes dead letters.
         breaks_max: how often in a row the sink may break before the service gives up.
+        announce: told of dead letters, and of a sink that is reset.
         clock_ms: wall clock, ms since the epoch.
     """
 
@@ -58,6 +59,7 @@ class Handover:
         tallies: Tallies,
         refused_event: RefusedEvent,
         breaks_max: int,
+        announce: Callable[..., None],
         clock_ms: Callable[[], int],
     ) -> None:
         self.breaks = 0
@@ -67,7 +69,9 @@ class Handover:
         self._tallies = tallies
         self._refused_event = refused_event
         self._breaks_max = breaks_max
+        self._announce = announce
         self._clock_ms = clock_ms
+        self._letters = DeadLetterLog(announce)
         self._entries: deque[_Entry] = deque()
         self._awaited: deque[_Entry] = deque()
         self._owed: deque[_Entry] = deque()
@@ -135,7 +139,13 @@ class Handover:
                 f"{self.breaks} fatal producer errors in a row, the last: {self._broken.cause}",
                 hint="KAFKA_RETRIES bounds them",
             ) from self._broken
-        log.warning("sink_reset", cause=self._broken.cause, breaks=self.breaks, unacknowledged=len(self._entries))
+        self._announce(
+            "sink_reset",
+            level="warning",
+            cause=self._broken.cause,
+            breaks=self.breaks,
+            unacknowledged=sum(len(entry.batch) for entry in self._entries),
+        )
         await self._sink.reset()
         self._broken = None
         self._awaited.clear()
@@ -158,38 +168,43 @@ class Handover:
         batch = acknowledgement.batch
         self._tallies.latency["ack"].observe(acknowledgement.ack_s)
         if batch is entry.dead_letters:
-            self._close(entry, batch, acknowledgement)
-        elif acknowledgement.refused:
-            entry.routes = batch.routes()
-            for refusal in acknowledgement.refused:
-                entry.routes[batch.events[refusal.position][3]] -= 1
+            self._take_letters(entry, batch, acknowledgement)
+        else:
+            self._note_written(entry, batch, acknowledgement)
+        self._settle_oldest()
+
+    def _take_letters(self, entry: _Entry, letters: EventBatch, acknowledgement: Acknowledgement) -> None:
+        """Dead letters are written; those that were refused too get one more try, in a form that is easier to take."""
+        if acknowledgement.refused and entry.last_try:
+            refusal = acknowledgement.refused[0]
+            raise SinkUnreachable(
+                f"topic {letters.events[refusal.position][3].topics[0]}",
+                f"it refuses a dead letter: {refusal.detail}",
+                hint="the topic of the dead letters must take whatever the others refuse",
+            )
+        entry.last_try = True
+        self._note_written(entry, letters, acknowledgement)
+        if entry.dead_letters is not None:
+            entry.dead_letters.events = [
+                (value, key, self._clock_ms(), route) for value, key, _, route in entry.dead_letters.events
+            ]
+
+    def _note_written(self, entry: _Entry, batch: EventBatch, acknowledgement: Acknowledgement) -> None:
+        """Count what is written; what was refused is owed as dead letters."""
+        entry.routes = entry.routes + batch.routes() if entry.routes else batch.routes()
+        refused = [(batch.events[refusal.position], refusal) for refusal in acknowledgement.refused]
+        for event, _ in refused:
+            entry.routes[event[3]] -= 1
+        if refused:
             entry.dead_letters = EventBatch(
-                [
-                    self._refused_event(batch.events[refusal.position], refusal.reason, refusal.detail)
-                    for refusal in acknowledgement.refused
-                ],
+                [self._refused_event(event, refusal.reason, refusal.detail) for event, refusal in refused],
                 received_at_ms=batch.received_at_ms,
             )
             self._owed.append(entry)
             self._refused.set()
         else:
-            entry.routes = batch.routes()
+            entry.dead_letters = None
             entry.acknowledged = True
-        self._settle_oldest()
-
-    def _close(self, entry: _Entry, dead_letters: EventBatch, acknowledgement: Acknowledgement) -> None:
-        """The dead letters of a batch are written; or refused too, which nothing can mend."""
-        if acknowledgement.refused:
-            refusal = acknowledgement.refused[0]
-            raise SinkUnreachable(
-                f"topic {dead_letters.events[refusal.position][3].topics[0]}",
-                f"it refuses a dead letter: {refusal.detail}",
-                hint="the topic of the dead letters must take whatever the others refuse",
-            )
-        entry.routes += dead_letters.routes()
-        entry.acknowledged = True
-        for event in dead_letters.events:
-            log.warning("dead_lettered", **{name: value.decode("utf-8", "replace") for name, value in event[3].headers})
 
     def _settle_oldest(self) -> None:
         entries = self._entries
@@ -197,6 +212,7 @@ class Handover:
             entry = entries.popleft()
             self._ledger.settle(entry.routes)
             self._inbox.settle(len(entry.batch))
+            self._letters.tell(entry.routes)
         if not entries:
             self._settled.set()
 

@@ -41,6 +41,12 @@ PARSER_REASONS = frozenset(
 """Why the parser gives something up. A sink has reasons of its own, see `ingest_actors.protocols.Refusal`."""
 
 DETAIL_MAX_CHARACTERS = 300
+
+CUT_BYTES = 256 * 1024
+"""What is left of a dead letter that is too large even for its own topic: a quarter of what a topic takes by Kafka's
+default. The header ``cut_from`` tells how many bytes there were."""
+
+_TOO_LARGE = "too_large"
 _STREAM_BYTES_MAX = 200
 _STREAM_OF_WRECK = re.compile(rb'\s*\{\s*"stream"\s*:\s*"([^"\\\x00-\x1f]{1,%d})"' % _STREAM_BYTES_MAX)
 
@@ -86,19 +92,24 @@ class DeadLetters:
         Its value is what the exchange wrote: what we had appended is told by headers.
 
         Args:
-            event: as it was offered; the key is kept, and the headers of one that was a dead letter already.
+            event: as it was offered; the key is kept, and the headers of one that was a dead letter already. Of such a
+                one, if it is too large, the first `CUT_BYTES` are kept.
             reason: one snake_case word, e.g. ``too_large``.
             detail: for people.
             timestamp_ms: instead of the event's own, where that is what was refused.
         """
-        value, key, timestamp, route = event
-        came = Unspliced(value, "", None) if route.dead_letter else unsplice(value, self._appended_to(route))
+        offered, key, timestamp, route = event
+        came = Unspliced(offered, "", None) if route.dead_letter else unsplice(offered, self._appended_to(route))
         origin = Origin(came.stream, key.decode("utf-8", "replace") if key else "", route.event_type)
         headers = _headers(reason, detail, origin, came.received_at_ms)
         names = {name for name, _ in headers}
         kept = tuple(header for header in route.headers if header[0] not in names | {"reason", "detail"})
+        value = came.event
+        if route.dead_letter and reason == _TOO_LARGE and len(value) > CUT_BYTES:
+            kept += (("cut_from", str(len(value)).encode()),)
+            value = value[:CUT_BYTES]
         return (
-            came.event,
+            value,
             key,
             timestamp if timestamp_ms is None else timestamp_ms,
             self._route(route.event_type, headers + kept),
