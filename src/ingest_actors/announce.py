@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
 from ingest_actors.logs import get_logger
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 EVENTS_WAITING_MAX = 256
 """Events that a listener may leave unread before it misses new ones: a slow listener must not hold the service up."""
@@ -40,6 +37,7 @@ class Announcer:
         self._log = get_logger(instance=instance_name)
         self._clock_ms = clock_ms
         self._listeners: set[trio.MemorySendChannel[ServiceEvent]] = set()
+        self._ended = False
 
     def __call__(self, name: str, *, level: str = "info", **fields: Any) -> None:
         """Log `name` with `fields` and pass it on; never waits."""
@@ -51,12 +49,17 @@ class Announcer:
                     listener.send_nowait(event)
                 except trio.WouldBlock:
                     self._log.warning("event_missed", missed=name, hint="a listener of events() does not read")
+                except trio.BrokenResourceError:
+                    pass  # it has closed its end, and will leave its block
 
     @contextmanager
     def listen(self) -> Iterator[AsyncIterator[ServiceEvent]]:
         """What happens from now on, until the service ends or the block is left."""
         send, receive = trio.open_memory_channel[ServiceEvent](EVENTS_WAITING_MAX)
-        self._listeners.add(send)
+        if self._ended:
+            send.close()
+        else:
+            self._listeners.add(send)
         try:
             with receive:
                 yield receive
@@ -66,6 +69,7 @@ class Announcer:
 
     def end(self) -> None:
         """No more will happen: every listener's iteration ends after what it has not read yet."""
+        self._ended = True
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()

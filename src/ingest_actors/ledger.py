@@ -10,7 +10,7 @@ For each event type, at every instant:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ingest_actors.messages import Route
@@ -86,11 +86,15 @@ class Ledger:
 
     def total(self) -> LedgerEntry:
         """The tallies over all event types."""
-        entries = self.entries().values()
-        return LedgerEntry(
-            **{name: sum(getattr(entry, name) for entry in entries) for name in LedgerEntry.__dataclass_fields__}
-        )
+        return in_all(self.entries().values())
 
     def unbalanced(self) -> dict[str, int]:
         """Event types whose tallies do not balance, and by how much; empty, or there is a bug."""
         return {kind: entry.difference for kind, entry in self.entries().items() if entry.difference}
+
+
+def in_all(entries: Collection[LedgerEntry]) -> LedgerEntry:
+    """The sum of entries."""
+    return LedgerEntry(
+        **{name: sum(getattr(entry, name) for entry in entries) for name in LedgerEntry.__dataclass_fields__}
+    )

@@ -30,7 +30,7 @@ from ingest_actors.binance.planning import assign
 from ingest_actors.binance.stream_table import StreamTable, TopicNames
 from ingest_actors.bounds import Bounds
 from ingest_actors.errors import IngestError
-from ingest_actors.ledger import Ledger
+from ingest_actors.ledger import Ledger, in_all
 from ingest_actors.messages import EventBatch, FrameBatch, Route
 from ingest_actors.nursery import open_nursery
 from ingest_actors.protocols import Feed, Sink, SinkStatus, Subscriber
@@ -324,6 +324,7 @@ class Topology:
             MailboxStatus(box.name, box.events, box.events_max, box.bytes, box.bytes_max)
             for box in (self._frames, self._events, self._batches)
         )
+        entries = self.ledger.entries()
         wanted = self._fleet.wanted or Wanted(())
         sink = (
             SinkStatus(reachable=False, queue_records=0, queue_bytes=0, errors=0, records={}, detail="not opened yet")
@@ -334,8 +335,8 @@ class Topology:
             instance_name=self._settings.instance_name,
             started_at_ms=self._started_at_ms,
             at_ms=self._clock_ms(),
-            ledger=self.ledger.entries(),
-            total=self.ledger.total(),
+            ledger=entries,
+            total=in_all(entries.values()),
             connections=tuple(state.status() for state in self._fleet.connections.values()),
             streams_wanted=len(wanted.streams) if wanted.asked is None else wanted.asked,
             streams_listed=len(wanted.streams) if wanted.listed is None else wanted.listed,

@@ -132,3 +132,31 @@ async def test_a_batcher_that_dies_loses_and_doubles_nothing(inbox, outbox, auto
             done = not life.cancelled_caught
             inbox.rewind(crashed=False)
     assert out == list(range(1, 51))
+
+
+async def test_a_batch_is_as_old_as_its_own_oldest_event(inbox, outbox, autojump_clock, nursery):
+    for first, last in ((1, 4), (5, 6), (7, 11)):
+        await inbox.put(parcel(*range(first, last + 1)))
+    start(nursery, inbox, outbox, eager=False)
+    await wait_all_tasks_blocked()
+    assert [(numbers(batch), batch.received_at_ms) for batch in outbox.held()] == [
+        ([1, 2, 3], 1001),
+        ([4, 5, 6], 1001),
+        ([7, 8, 9], 1007),
+    ]
+    await trio.sleep(5.1)
+    assert [(numbers(batch), batch.received_at_ms) for batch in list(outbox.held())[3:]] == [([10, 11], 1007)]
+    nursery.cancel_scope.cancel()
+
+
+async def test_while_the_producer_is_busy_what_has_come_already_fills_whole_batches(
+    inbox, outbox, autojump_clock, nursery
+):
+    await outbox.put(parcel(99))
+    for number in range(1, 8):
+        await inbox.put(parcel(number))
+    start(nursery, inbox, outbox, eager=True)
+    await wait_all_tasks_blocked()
+    assert [numbers(batch) for batch in outbox.held()] == [[99], [1, 2, 3], [4, 5, 6]]
+    assert trio.current_time() == 0
+    nursery.cancel_scope.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 import trio
@@ -44,6 +45,8 @@ async def batcher(
         deadline = clock() + batch_timeout_s
         ended = False
         while not ended:
+            if eager:
+                collected.add_waiting(batch_size)
             if await collected.emit(batch_size):
                 deadline = clock() + batch_timeout_s
             if not collected.events or (inbox.closed and not inbox.waiting):
@@ -70,11 +73,12 @@ class _Collected:
         self.inbox = inbox
         self.outbox = outbox
         self.events: list[Event] = []
-        self.received_at_ms = 0
+        self._parcels: deque[tuple[int, int]] = deque()
+        """Of each parcel that the events came in, how many are not handed on, and when it was received."""
 
     def add(self, parcel: EventBatch) -> None:
+        self._parcels.append((len(parcel.events), parcel.received_at_ms))
         if not self.events:
-            self.received_at_ms = parcel.received_at_ms
             self.events = parcel.events.copy()
         else:
             self.events.extend(parcel.events)
@@ -93,11 +97,21 @@ class _Collected:
         start = 0
         while len(events) - start >= (1 if partial else batch_size):
             chunk = events[start : start + batch_size]
-            batch = EventBatch(chunk, received_at_ms=self.received_at_ms)
+            batch = EventBatch(chunk, received_at_ms=self._parcels[0][1])
             await self.outbox.wait_for_room(batch)
             self.outbox.put_nowait(batch)
             self.inbox.settle(len(chunk))
+            self._drop_front(len(chunk))
             start += len(chunk)
         if start:
             self.events = events[start:]
         return start > 0
+
+    def _drop_front(self, count: int) -> None:
+        parcels = self._parcels
+        while count:
+            events, received_at_ms = parcels.popleft()
+            if events > count:
+                parcels.appendleft((events - count, received_at_ms))
+                return
+            count -= events

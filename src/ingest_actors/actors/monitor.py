@@ -55,5 +55,6 @@ async def monitor(
         rates.sample(now_s)
         look()
         if now_s >= next_line_s:
-            next_line_s += interval_s
+            # A loop that stood still does not make up for lines that nobody would have read.
+            next_line_s += interval_s * ((now_s - next_line_s) // interval_s + 1)
             announce("service_metrics", **metrics())
