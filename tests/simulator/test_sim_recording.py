@@ -6,6 +6,7 @@ import json
 import pytest
 from simulator_support import CAPTURES, STREAMS, answer_line, record, record_market, write_numbered, write_with_urls
 
+import ingest_actors.simulator.recording as recording_module
 from ingest_actors.simulator.recording import Recording, RecordingError, raw_payload, time_ns
 
 NAMES = sorted(f"{symbol}@{stream}" for symbol in ("btcusdt", "ethusdt") for stream in STREAMS)
@@ -74,6 +75,18 @@ async def test_several_files_are_one_recording(tmp_path, market):
     half = len(frames) // 2
     parts = [write_numbered(tmp_path / "1.gz", frames[:half]), write_numbered(tmp_path / "2.txt", frames[half:])]
     assert frames_of(Recording(parts)) == [frame for _, frame in frames]
+
+
+async def test_a_large_recording_is_not_kept_in_memory_and_reads_the_same(tmp_path, market, monkeypatch):
+    frames, _ = market
+    monkeypatch.setattr(recording_module, "_KEPT_BYTES_MAX", 100_000)
+    recording = Recording([write_numbered(tmp_path / "r.gz", frames)])
+    blocks = recording.blocks()
+    before = [block for _, block in blocks]
+    after = [block for _, block in recording.blocks()]
+    assert not any(block in after for block in before)
+    assert max(sum(len(frame) for _, frame, _ in block.frames) for block in before) < 1_000_000
+    assert frames_of(recording) == [frame for _, frame in frames]
 
 
 async def test_a_missing_gzip_trailer_is_no_error(tmp_path, market):

@@ -8,7 +8,6 @@ played to an empty house. What is sent to a connection that is then cut is gone,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import trio
@@ -23,9 +22,6 @@ from ingest_actors.simulator.wire import text_frame
 
 SETTLE_S = 2.0
 """How long subscriptions must rest before a recording begins of which not everything is subscribed."""
-
-_CACHE_BYTES_MAX = 128 * 1024 * 1024
-"""A recording up to this size that is played again and again is kept in memory."""
 
 _PAUSE_MAX_NS = 60 * 10**9
 """A longer pause between two frames, or a step back, is the seam of two recordings: playback goes on at once."""
@@ -53,7 +49,6 @@ class RecordingSource:
         self._streams = frozenset(stream.encode() for stream in recording.streams)
         self._changed_s = 0.0
         self._changed = trio.lowlevel.ParkingLot()
-        self._cache: list[tuple[Path, Block]] | None = None
         self._file: Path | None = None
         self._origin = (0, 0.0)
         self._last_ns = 0
@@ -83,7 +78,7 @@ class RecordingSource:
         task_status.started()
         await self._wait_for_start()
         while True:
-            for path, block in self._blocks():
+            for path, block in self.recording.blocks():
                 await self._play(path, block)
             if self._config.at_end != "loop":
                 break
@@ -108,13 +103,6 @@ class RecordingSource:
             else:
                 with trio.move_on_after(patience_s):
                     await self._changed.park()
-
-    def _blocks(self) -> Iterator[tuple[Path, Block]]:
-        if self._config.at_end != "loop" or self.recording.frames_bytes > _CACHE_BYTES_MAX:
-            return self.recording.blocks()
-        if self._cache is None:
-            self._cache = list(self.recording.blocks())
-        return iter(self._cache)
 
     async def _play(self, path: Path, block: Block) -> None:
         if not self._config.speed:

@@ -29,6 +29,10 @@ _BLOCK_BYTES = 256 * 1024
 _ANSWERS_BYTES_MAX = 128 * 1024 * 1024
 """REST answers of a recording are kept in memory; those beyond this are left out."""
 
+_KEPT_BYTES_MAX = 128 * 1024 * 1024
+_FRAME_OVERHEAD_BYTES = 250
+"""A recording whose frames need no more memory than this is kept there, so that playing it costs next to nothing."""
+
 _LINE = re.compile(rb'^([0-9.]+):? (\{"stream":"([^"\\]+)","data":.*\})\r?$', re.MULTILINE)
 _TIMED = re.compile(rb"([0-9.]+):? (\{.*\})\r?", re.DOTALL)
 _ANSWER = re.compile(rb"(https?://\S+) -> ([0-9.]+): (\{.*\}|\[.*\])\r?", re.DOTALL)
@@ -123,6 +127,7 @@ class Recording:
         self.incomplete: list[Path] = []
         self._streams: set[str] = set()
         self._answers_bytes = 0
+        self._kept: list[tuple[Path, Block]] | None = []
         for path in self.paths:
             self._look_through(path)
         self.answers.sort(key=lambda answer: answer.time_ns)
@@ -131,7 +136,10 @@ class Recording:
         self.symbols = tuple(sorted(set(named) - {""}))
 
     def blocks(self) -> Iterator[tuple[Path, Block]]:
-        """All frames, block by block, each with its file; never more than one block in memory."""
+        """All frames, block by block, each with its file; of a large recording only one block is in memory."""
+        if self._kept is not None:
+            yield from self._kept
+            return
         for path in self.paths:
             for block, _ in _Reader(path):
                 if block.frames:
@@ -144,7 +152,7 @@ class Recording:
         answers: list[RecordedAnswer] = []
         for block, extras in reader:
             frames += len(block.frames)
-            self.frames_bytes += sum([len(frame) for _, frame, _ in block.frames])
+            self._keep(path, block)
             streams.update(stream.decode() for stream in block.streams)
             for extra in extras:
                 if isinstance(extra, RecordedAnswer):
@@ -155,7 +163,6 @@ class Recording:
             raise RecordingError(path, 0, "holds no frame and no answer of REST")
         if reader.incomplete:
             self.incomplete.append(path)
-        self.frames += frames
         self._streams |= streams
         symbols = {symbol_of(stream) for stream in streams} - {""}
         for answer in answers:
@@ -167,6 +174,15 @@ class Recording:
             self._answers_bytes += len(named.body)
             if self._answers_bytes <= _ANSWERS_BYTES_MAX:
                 self.answers.append(named)
+
+    def _keep(self, path: Path, block: Block) -> None:
+        self.frames_bytes += sum([len(frame) for _, frame, _ in block.frames])
+        self.frames += len(block.frames)
+        if self._kept is None or not block.frames:
+            return
+        self._kept.append((path, block))
+        if self.frames_bytes + self.frames * _FRAME_OVERHEAD_BYTES > _KEPT_BYTES_MAX:
+            self._kept = None
 
 
 class _Reader:
