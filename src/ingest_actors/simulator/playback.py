@@ -15,7 +15,8 @@ import trio
 from ingest_actors.simulator.clock import ExchangeClock
 from ingest_actors.simulator.config import SimulatorConfig
 from ingest_actors.simulator.recorded_rest import RecordedRest
-from ingest_actors.simulator.recording import Block, Recording, raw_payload, time_ns
+from ingest_actors.simulator.recording import Block, Recording
+from ingest_actors.simulator.recording_lines import raw_payload, time_ns
 from ingest_actors.simulator.rest_data import RestData
 from ingest_actors.simulator.session import Session
 from ingest_actors.simulator.wire import text_frame

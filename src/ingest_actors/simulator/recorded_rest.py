@@ -11,7 +11,8 @@ import msgspec
 
 from ingest_actors.simulator.market.decimals import ONE, quote, text
 from ingest_actors.simulator.market.symbols import make_specs
-from ingest_actors.simulator.recording import Block, RecordedAnswer, Recording, raw_payload, time_ns
+from ingest_actors.simulator.recording import Block, Recording
+from ingest_actors.simulator.recording_lines import RecordedAnswer, raw_payload, time_ns
 from ingest_actors.simulator.rest_data import AggregateRow, KlineRow, TradeRow
 from ingest_actors.simulator.rest_rules import RestRefusal
 

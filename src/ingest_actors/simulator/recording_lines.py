@@ -1,0 +1,123 @@
+"""Lines of recordings, as recorders of others write them.
+
+A line is one of these:
+
+- ``<time> <frame>`` or ``<time>: <frame>``: a frame of a combined stream, and when it was received: seconds with a
+  decimal point, or an integer of milliseconds, microseconds or nanoseconds, told apart by their size;
+- ``wss://<subscribed URL> <-> <time>``: what was subscribed;
+- ``https://<URL> -> <time>: <answer>``: an answer of REST;
+- ``<time> {"lastUpdateId":...}``: REST's depth answer for the only symbol of the file;
+- ``configuration: ...``, replies to control messages, empty lines: passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import NamedTuple
+
+from ingest_actors.simulator.handshake import parse_target
+
+FRAMES = re.compile(rb'^([0-9.]+):? (\{"stream":"([^"\\]+)","data":.*\})\r?$', re.MULTILINE)
+"""Finds every frame of a text at once, as tuples that fit `RecordedFrame`; what it leaves out is for `understand`."""
+
+_TIMED = re.compile(rb"([0-9.]+):? (\{.*\})\r?", re.DOTALL)
+_ANSWER = re.compile(rb"(https?://\S+) -> ([0-9.]+): (\{.*\}|\[.*\])\r?", re.DOTALL)
+_SUBSCRIBED = re.compile(rb"wss?://[^/\s]+(/\S*) <-> [0-9.]+\r?")
+_SYMBOL_PARAMETER = re.compile(r"[?&]symbol=([^&]+)")
+_NS_DIGITS = 19
+
+
+class RecordedFrame(NamedTuple):
+    """One frame of a combined stream. The regular expression's groups, as they are: nothing is decoded for speed."""
+
+    time: bytes
+    """When it was received, as written; see `time_ns`."""
+    frame: bytes
+    """The frame's payload, byte for byte."""
+    stream: bytes
+    """The name of its stream."""
+
+
+class RecordedAnswer(NamedTuple):
+    """One answer of REST."""
+
+    time_ns: int
+    endpoint: str
+    """The last part of the URL's path: ``depth``, ``exchangeInfo``."""
+    symbol: str
+    """Uppercase; empty when the URL names none."""
+    body: bytes
+
+
+def understand(line: bytes) -> RecordedFrame | RecordedAnswer | tuple[str, ...] | None:
+    """A frame, an answer, names of streams (empty: nothing of interest); None: not a line of a recording."""
+    stripped = line.strip()
+    if not stripped or stripped.startswith(b"configuration: "):
+        return ()
+    subscribed = _SUBSCRIBED.fullmatch(line)
+    if subscribed:
+        target = parse_target(subscribed[1].decode())
+        return target.streams if target else ()
+    answer = _ANSWER.fullmatch(line)
+    if answer and _is_json(answer[3]):
+        url = answer[1].decode()
+        symbol = _SYMBOL_PARAMETER.search(url)
+        endpoint = url.partition("?")[0].rpartition("/")[2]
+        return RecordedAnswer(time_ns(answer[2]), endpoint, symbol[1].upper() if symbol else "", answer[3])
+    timed = _TIMED.fullmatch(line)
+    if not timed:
+        return None
+    return _understand_timed(timed[1], timed[2])
+
+
+def _understand_timed(time: bytes, text: bytes) -> RecordedFrame | RecordedAnswer | tuple[str, ...] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    if isinstance(value.get("stream"), str) and "data" in value:
+        return RecordedFrame(time, text, value["stream"].encode())
+    if "lastUpdateId" in value:
+        return RecordedAnswer(time_ns(time), "", "", text)
+    if "result" in value or "error" in value:
+        return ()
+    return None
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def time_ns(text: bytes) -> int:
+    """A time of a recording in nanoseconds since the epoch.
+
+    Args:
+        text: seconds with a decimal point, or an integer of seconds, ms, us or ns: their digits tell which.
+    """
+    seconds, point, fraction = text.partition(b".")
+    if point:
+        return int(seconds) * 10**9 + int(fraction.ljust(9, b"0")[:9])
+    return int(text) * int(10 ** max(0, (_NS_DIGITS - len(text)) // 3 * 3))
+
+
+def symbol_of(stream: str) -> str:
+    """The symbol that a stream is about, uppercase; empty for those about many."""
+    return "" if stream.startswith("!") else stream.partition("@")[0].upper()
+
+
+def raw_payload(frame: bytes, stream: bytes) -> bytes:
+    """The event inside a frame of a combined stream, byte for byte."""
+    prefix = b'{"stream":"' + stream + b'","data":'
+    if frame.startswith(prefix):
+        return frame[len(prefix) : -1]
+    # another order of keys, or spaces: the value of "data" as it stands
+    text = frame.decode()
+    found = re.search(r'"data"\s*:\s*', text)
+    assert found is not None
+    _, end = json.JSONDecoder().raw_decode(text, found.end())
+    return text[found.end() : end].encode()
