@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
@@ -30,13 +30,25 @@ class ServiceEvent:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
+class Listener(Protocol):
+    """Somebody who is told what happens; called on the trio thread, and must not wait."""
+
+    def tell(self, event: ServiceEvent) -> bool:
+        """Take an event; False when there is no room for it."""
+        ...
+
+    def end(self) -> None:
+        """No more will come."""
+        ...
+
+
 class Announcer:
     """Logs what happens and passes it on to whoever listens. Used on the trio thread only."""
 
     def __init__(self, instance_name: str, clock_ms: Callable[[], int]) -> None:
         self._log = get_logger(instance=instance_name)
         self._clock_ms = clock_ms
-        self._listeners: set[trio.MemorySendChannel[ServiceEvent]] = set()
+        self._listeners: list[Listener] = []
         self._ended = False
 
     def __call__(self, name: str, *, level: str = "info", **fields: Any) -> None:
@@ -44,32 +56,56 @@ class Announcer:
         getattr(self._log, level)(name, **fields)
         if self._listeners:
             event = ServiceEvent(name, self._clock_ms(), fields)
-            for listener in self._listeners:
-                try:
-                    listener.send_nowait(event)
-                except trio.WouldBlock:
+            for listener in self._listeners.copy():
+                if not listener.tell(event):
                     self._log.warning("event_missed", missed=name, hint="a listener of events() does not read")
-                except trio.BrokenResourceError:
-                    pass  # it has closed its end, and will leave its block
+
+    def add(self, listener: Listener) -> None:
+        """Tell a listener of everything from now on; when the service has ended, of its end at once."""
+        if self._ended:
+            listener.end()
+        else:
+            self._listeners.append(listener)
+
+    def remove(self, listener: Listener) -> None:
+        """Tell a listener no more. One that is not there is no error."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
 
     @contextmanager
     def listen(self) -> Iterator[AsyncIterator[ServiceEvent]]:
         """What happens from now on, until the service ends or the block is left."""
-        send, receive = trio.open_memory_channel[ServiceEvent](EVENTS_WAITING_MAX)
-        if self._ended:
-            send.close()
-        else:
-            self._listeners.add(send)
+        listener = _ChannelListener()
+        self.add(listener)
         try:
-            with receive:
-                yield receive
+            with listener.receive:
+                yield listener.receive
         finally:
-            self._listeners.discard(send)
-            send.close()
+            self.remove(listener)
+            listener.end()
 
     def end(self) -> None:
         """No more will happen: every listener's iteration ends after what it has not read yet."""
         self._ended = True
-        for listener in self._listeners:
-            listener.close()
-        self._listeners.clear()
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener.end()
+
+
+class _ChannelListener:
+    """Keeps events in a channel for an iteration on the same thread."""
+
+    def __init__(self) -> None:
+        self._send, self.receive = trio.open_memory_channel[ServiceEvent](EVENTS_WAITING_MAX)
+
+    def tell(self, event: ServiceEvent) -> bool:
+        try:
+            self._send.send_nowait(event)
+        except trio.WouldBlock:
+            return False
+        except trio.BrokenResourceError:
+            pass  # it has closed its end: nothing is missed
+        return True
+
+    def end(self) -> None:
+        self._send.close()

@@ -13,7 +13,7 @@ import trio
 from ingest_actors.announce import Announcer
 from ingest_actors.bounds import Bounds
 from ingest_actors.checks import start_problems
-from ingest_actors.errors import IngestError, SettingsError, SinkUnreachable
+from ingest_actors.errors import ActorFailed, IngestError, SettingsError, SinkUnreachable
 from ingest_actors.kafka.opening import open_sink
 from ingest_actors.ledger import LedgerEntry
 from ingest_actors.network import real_network
@@ -129,9 +129,16 @@ class Service:
         self._topology.line.cancel()
         self._scope.cancel()
 
-    async def wait_ready(self) -> None:
-        """Wait until every planned connection is subscribed and the sink accepts."""
-        await self._topology.ready.wait()
+    async def wait_ready(self) -> bool:
+        """Wait until every planned connection is subscribed and the sink accepts; at once when that is so.
+
+        Returns: whether it is so; False when the service has ended instead.
+        """
+        async with open_nursery() as nursery:
+            nursery.start_soon(_cancel_upon, self._ended, nursery.cancel_scope)
+            await self._topology.wait_ready()
+            nursery.cancel_scope.cancel()
+        return not self._ended.is_set()
 
     async def wait_stopped(self) -> None:
         """Wait until `run` is over, however it ended."""
@@ -155,18 +162,15 @@ class Service:
 
         Cancelled: everything stops at once, without a drain.
         """
-        reason = "failed"
+        reason = "cancelled"
         error: IngestError | None = None
         try:
             with self._scope:
-                reason = "cancelled"
                 await self._run(task_status)
                 reason = "stopped"
-        except IngestError as failure:
-            reason, error = "failed", failure
-            raise
-        except BaseExceptionGroup:
+        except (Exception, BaseExceptionGroup) as failure:
             reason = "failed"
+            error = failure if isinstance(failure, IngestError) else None
             raise
         finally:
             self.report = StopReport(
@@ -188,14 +192,25 @@ class Service:
                 nursery.start_soon(self._tell_ready, task_status)
                 report = await self._topology.run(sink)
                 nursery.cancel_scope.cancel()
-        finally:
-            with trio.move_on_after(SINK_CLOSE_S_MAX, shield=True):
-                await sink.aclose()
+        except BaseException as failure:
+            await self._close(sink, failure)
+            raise
+        await self._close(sink)
         if not report.clean:
             raise DrainTimedOut(report.unfinished, self._topology.ledger.total().in_flight)
 
+    async def _close(self, sink: Sink, failure: BaseException | None = None) -> None:
+        """Let go of the sink; that it cannot be closed hides nothing worse."""
+        try:
+            with trio.move_on_after(SINK_CLOSE_S_MAX, shield=True):
+                await sink.aclose()
+        except Exception as error:
+            if failure is None:
+                raise ActorFailed("sink", error) from error
+            failure.add_note(f"and the sink could not be closed: {error!r}")
+
     async def _tell_ready(self, task_status: trio.TaskStatus[Service]) -> None:
-        await self._topology.ready.wait()
+        await self._topology.wait_ready()
         task_status.started(self)
 
     async def _open_sink(self) -> Sink | None:
@@ -206,7 +221,7 @@ class Service:
         backoff = Backoff(settings.reconnect_interval, RECONNECT_MAX_S, rng=self._rng)
         sink: Sink | None = None
         async with open_nursery() as nursery:
-            nursery.start_soon(self._cancel_on_stop, nursery.cancel_scope)
+            nursery.start_soon(_cancel_upon, self._stop_wanted, nursery.cancel_scope)
             while sink is None:
                 try:
                     sink = await open_sink(settings, queue_bytes=Bounds.of(settings.buffer_max_bytes).sink)
@@ -231,6 +246,7 @@ class Service:
             retry_in_s=retry_in_s,
         )
 
-    async def _cancel_on_stop(self, scope: trio.CancelScope) -> None:
-        await self._stop_wanted.wait()
-        scope.cancel()
+
+async def _cancel_upon(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()

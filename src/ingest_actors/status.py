@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -140,13 +141,15 @@ class Status:
 
     def unready(self) -> list[str]:
         """Why the service is not ready, for people; empty when it is."""
-        reasons = [
-            f"connection {connection.name} is {connection.state}"
-            for connection in self.connections
-            if connection.state != "open"
-        ]
-        if not self.connections:
-            reasons.append("no connection is planned yet")
-        if not self.sink.reachable:
-            reasons.append(f"Kafka does not accept: {self.sink.detail or 'no broker answers'}")
-        return reasons
+        return unready(self.connections, self.sink)
+
+
+def unready(connections: Iterable[ConnectionStatus], sink: SinkStatus) -> list[str]:
+    """Why a service with these connections and this sink is not ready, for people; empty when it is."""
+    states = {connection.name: connection.state for connection in connections}
+    reasons = [f"connection {name} is {state}" for name, state in states.items() if state != "open"]
+    if not states:
+        reasons.append("no connection is planned yet")
+    if not sink.reachable:
+        reasons.append(f"Kafka does not accept: {sink.detail or 'no broker answers'}")
+    return reasons

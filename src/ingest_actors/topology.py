@@ -35,7 +35,7 @@ from ingest_actors.messages import EventBatch, FrameBatch, Route
 from ingest_actors.nursery import open_nursery
 from ingest_actors.protocols import Feed, Sink, SinkStatus, Subscriber
 from ingest_actors.settings import Settings
-from ingest_actors.status import MailboxStatus, Status, Tallies
+from ingest_actors.status import MailboxStatus, Status, Tallies, unready
 from ingest_actors.summary import get_metrics
 from ingest_actors.supervision import Backoff, DrainReport, Line, Mailbox, RestartWindow, keep_alive
 
@@ -82,7 +82,6 @@ class Topology:
 
     Attributes:
         ledger: what became of the events.
-        ready: set once every planned connection is subscribed and the sink accepts.
         line: the actors; what to stop.
     """
 
@@ -113,7 +112,7 @@ class Topology:
         self.ledger = Ledger()
         self.ledger.add_holder(partial(_routes_held, self._events))
         self.ledger.add_holder(partial(_routes_held, self._batches))
-        self.ready = trio.Event()
+        self._became_ready = trio.Event()
         self.line = Line(drain_timeout_s=settings.shutdown_timeout_seconds)
         self._tallies = Tallies()
         self._rates = Rates(self.ledger.received)
@@ -314,9 +313,26 @@ class Topology:
         except trio.WouldBlock:
             self._announce("exchange_notice", level="warning", kind=notice.kind, connection=notice.connection)
 
+    def unready(self) -> list[str]:
+        """Why the service is not ready right now; see `ingest_actors.status.unready`."""
+        return unready([state.status() for state in self._fleet.connections.values()], self._sink_status())
+
+    async def wait_ready(self) -> None:
+        """Wait until nothing stands against it, which is looked at whenever a connection opens, and once a second."""
+        while self.unready():
+            await self._became_ready.wait()
+
     def _check_ready(self) -> None:
-        if not self.ready.is_set() and not self.status().unready():
-            self.ready.set()
+        if not self.unready():
+            self._became_ready.set()
+            self._became_ready = trio.Event()
+
+    def _sink_status(self) -> SinkStatus:
+        if self._sink is None:
+            return SinkStatus(
+                reachable=False, queue_records=0, queue_bytes=0, errors=0, records={}, detail="not opened yet"
+            )
+        return self._sink.status()
 
     def status(self) -> Status:
         """A picture of it all, right now."""
@@ -326,11 +342,7 @@ class Topology:
         )
         entries = self.ledger.entries()
         wanted = self._fleet.wanted or Wanted(())
-        sink = (
-            SinkStatus(reachable=False, queue_records=0, queue_bytes=0, errors=0, records={}, detail="not opened yet")
-            if self._sink is None
-            else self._sink.status()
-        )
+        sink = self._sink_status()
         return Status(
             instance_name=self._settings.instance_name,
             started_at_ms=self._started_at_ms,

@@ -38,7 +38,7 @@ class EndsBy(Service):
         if not isinstance(self.ending, str):
             raise self.ending
 
-    async def wait_ready(self) -> None:
+    async def wait_ready(self) -> bool:
         await trio.sleep_forever()
 
 

@@ -71,8 +71,8 @@ async def _run_with_company(service: Service, settings: Settings, told: Callable
 
 
 async def _tell_ready(service: Service) -> None:
-    await service.wait_ready()
-    get_logger().info("service_ready")
+    if await service.wait_ready():
+        get_logger().info("service_ready")
 
 
 def _tell(told: Callable[[signal.Signals], None], number: signal.Signals) -> None:
