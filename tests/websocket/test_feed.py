@@ -389,6 +389,9 @@ async def test_after_a_violation_the_rest_is_read_and_thrown_away_for_a_moment_o
         await server.send(frame(0x3))
         await end_of(feed)
         await server.send(b"garbage" * 1000)
+        await settled()
+        judge = feed._link._websocket._wsproto.connection._proto._frame_decoder
+        assert len(judge.buffer) < 100
         await trio.sleep(2)
         with pytest.raises(trio.BrokenResourceError):
             await server.send(b"garbage")
@@ -458,22 +461,24 @@ async def test_cancellation_while_closing_ends_at_once(server, fast, autojump_cl
     assert trio.current_time() == pytest.approx(5)
 
 
-@pytest.mark.parametrize("steps", range(12))
+@pytest.mark.parametrize("steps", range(14))
 @both_paths
-async def test_cancellation_at_any_step_of_opening_is_clean(server, fast, steps):
-    with trio.CancelScope() as scope:
-        async with trio.open_nursery() as nursery:
+async def test_cancellation_at_any_step_of_opening_is_clean(fast, steps, autojump_clock):
+    for _ in range(5):  # trio shuffles the tasks of a round
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
 
-            async def cancel_after() -> None:
-                for _ in range(steps):
-                    await trio.lowlevel.checkpoint()
-                scope.cancel()
+                async def cancel_after(scope: trio.CancelScope) -> None:
+                    for _ in range(steps):
+                        await trio.lowlevel.checkpoint()
+                    scope.cancel()
 
-            nursery.start_soon(cancel_after)
-            async with feed_of(server, text("a"), fast=fast) as feed:
-                await feed.receive()
-                await trio.sleep_forever()
-    assert scope.cancelled_caught
+                nursery.start_soon(cancel_after, scope)
+                async with feed_of(RawServer(), text("a"), fast=fast) as feed:
+                    await feed.receive()
+                    await trio.sleep_forever()
+        assert scope.cancelled_caught
+        assert trio.current_time() == 0
 
 
 async def test_a_ping_that_crosses_our_close_does_no_harm(server, autojump_clock):
@@ -535,6 +540,17 @@ async def test_an_interrupt_behind_the_feed_reaches_the_owner(server, defect):
 )
 def test_the_bodys_own_exception_comes_first(of_body, of_nursery, told):
     assert type(_most_telling(of_body, of_nursery)) is told
+
+
+@both_paths
+async def test_our_close_goes_out_though_a_ping_comes_at_the_same_instant(fast, autojump_clock):
+    for _ in range(20):  # trio shuffles the tasks of a round
+        server = RawServer()
+        async with feed_of(server, fast=fast) as feed:
+            await settled()
+            server.client_end.receive_stream.put_data(frame(PING, b"now"))
+            await feed.aclose()
+        assert [opcode for opcode, _ in await server.listen()][-1:] == [CLOSE]
 
 
 # Against a real server

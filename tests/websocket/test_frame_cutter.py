@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from raw_server import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, frame, text
-from wire_strategies import Sent, closes, ends, lawful, pieces, unlawful
+from wire_strategies import CLOSES, UNLAWFUL, Sent, closes, ends, lawful, pieces, unlawful
 from wsproto.connection import CLIENT, Connection
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
@@ -104,6 +104,26 @@ def test_one_wrong_byte_is_judged_as_wsproto_alone_judges_it(sent: Sent, place: 
 @given(st.binary(max_size=64), cuts)
 def test_noise_is_judged_as_wsproto_alone_judges_it(noise: bytes, cuts: list[int]):
     assert_same(pieces(noise, cuts))
+
+
+@pytest.mark.parametrize(("code", "wire"), [*UNLAWFUL, *CLOSES])
+def test_every_kind_of_end_is_judged_right_at_every_split_point(code: int, wire: bytes):
+    before = text("a") + text("é" * 70) + frame(BINARY, b"b") + text("c" * 300)
+    stream = before + wire + text("never seen")
+    expected = judged_alone([stream])
+    assert expected.verdict == code
+    assert len(expected.messages) == 4
+    for place in [0, *range(len(before) - 5, len(before + wire) + 5)]:
+        split = judged_behind_the_cutter([stream[:place], stream[place:]])
+        assert (split.messages, split.verdict) == (expected.messages, code)
+
+
+def test_exactly_the_bytes_from_the_invalid_message_on_are_handed_on():
+    good = text("a") + text("b" * 125) + text("c" * 126) + text("") + text("é" * 200)
+    bad = text(b"\xff") + text("after")
+    segments, passed = FrameCutter(LARGE).feed(good + bad)
+    assert [len(message) for message in segments[0].messages] == [1, 125, 126, 0, 400]
+    assert passed == bad
 
 
 SAMPLE = b"".join(

@@ -139,6 +139,25 @@ async def test_a_close_notify_is_a_clean_end():
         assert await client.receive_some() == b""
 
 
+async def test_what_follows_a_close_notify_is_not_looked_at():
+    async with pair() as (client, server):
+        pieces = []
+        real_send = server.transport_stream.send_all
+
+        async def keep(data: bytes) -> None:
+            pieces.append(bytes(data))
+
+        server.transport_stream.send_all = keep
+        await server.send_all(b"last")
+        await server.send_all(b" words")
+        with pytest.raises(ssl.SSLWantReadError):
+            server._ssl_object.unwrap()
+        pieces.append(server._outgoing.read())
+        await real_send(b"".join(pieces) + b"garbage")
+        assert await client.receive_some() == b"last words"
+        assert await client.receive_some() == b""
+
+
 async def test_an_end_without_a_close_notify_is_a_broken_connection():
     async with pair() as (client, server):
         await server.send_all(b"last")
@@ -234,6 +253,7 @@ async def test_a_read_does_not_wait_for_a_sender_that_is_stuck():
         client.transport_stream.send_stream.send_all_hook = never
         nursery.start_soon(client.send_all, b"stuck")
         await trio.testing.wait_all_tasks_blocked()
+        client._outgoing.write(b"an answer of TLS, which the sender takes along")
         await server.send_all(b"data")
         assert await client.receive_some() == b"data"
         nursery.cancel_scope.cancel()

@@ -130,11 +130,12 @@ class Link:
             if self._websocket is None:
                 raise self._not_opened(self._stream, error, deadline)
         finally:
+            if self._closing is not None and self._stream is not None and self._verdict is not None:
+                with trio.move_on_after(GOODBYE_TIMEOUT_S, shield=True):
+                    await self._send_close(self._stream, self._verdict)  # the reader may have died before it went
             self._end(error)
             try:
-                with trio.move_on_after(GOODBYE_TIMEOUT_S, shield=True):
-                    if self._closing is not None and self._stream is not None and self._verdict is not None:
-                        await self._send_close(self._stream, self._verdict)  # the reader may have died before it went
+                with trio.move_on_after(GOODBYE_TIMEOUT_S, shield=True):  # TLS has a word to say at the end
                     await (self._stream or transport).aclose()
             finally:
                 self._finished.set()

@@ -80,7 +80,8 @@ class WatchedStream(trio.abc.Stream):
             trio.BrokenResourceError, trio.ClosedResourceError: see `trio.abc.SendStream`.
         """
         if self.close_sent:
-            return
+            async with self._send_lock:  # it may be on its way just now
+                return
         text = reason.encode()[:_CLOSE_REASON_BYTES_MAX].decode(errors="ignore").encode()
         payload = code.to_bytes(2, "big") + text
         mask = secrets.token_bytes(4)
