@@ -33,6 +33,44 @@ async def test_the_parcel_taken_last_is_split_after_strikes_max_crashes():
     assert (await box.take()).items == (6,)
 
 
+async def test_items_in_isolation_are_handed_out_one_at_a_time():
+    box = mailbox()
+    box.put_nowait(Numbers(1, 2, 3))
+    await isolate(box)
+    for number in (1, 2, 3):
+        assert box.take_nowait().items == (number,)
+        with pytest.raises(trio.WouldBlock):
+            box.take_nowait()
+        box.settle(1)
+
+
+async def test_a_parcel_is_split_in_its_place_behind_others_that_came_back_with_it():
+    box = mailbox(strikes_max=1)
+    box.put_nowait(Numbers(1, 2))
+    box.put_nowait(Numbers(3, 4))
+    box.put_nowait(Numbers(5))
+    await box.take()
+    await box.take()
+    box.rewind()
+    assert contents(box) == [(1, 2), (3,), (4,), (5,)]
+    seen = []
+    for _ in range(4):
+        parcel = await box.take()
+        seen.append(parcel.items)
+        box.settle(len(parcel))
+    assert seen == [(1, 2), (3,), (4,), (5,)]
+
+
+async def test_a_life_that_ended_without_fault_is_no_part_of_the_search():
+    box = mailbox(strikes_max=1)
+    box.put_nowait(Numbers(1, 2))
+    await isolate(box)
+    await box.take()
+    assert box.rewind(crashed=False) is False
+    await box.take()
+    assert box.rewind(crashed=True) is True
+
+
 async def test_what_is_left_of_a_parcel_keeps_its_strikes():
     box = mailbox(strikes_max=2)
     box.put_nowait(Numbers(1, 2, 3))
