@@ -15,7 +15,8 @@ import trio
 
 from ingest_actors.messages import FrameBatch
 from ingest_actors.websocket.connect import Connector, connect_tcp_tls
-from ingest_actors.websocket.link import FeedOptions, Intercept, Link
+from ingest_actors.websocket.link import Link
+from ingest_actors.websocket.opening import FeedOptions, Intercept
 
 
 def wall_clock_ms() -> int:

@@ -12,27 +12,28 @@ from the first frame of the message in which it stands, and all that follows.
 
 from __future__ import annotations
 
-import codecs
 from struct import Struct
 from struct import error as struct_error
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-MASKED: Final = 0x80
-FINAL: Final = 0x80
-RESERVED_BITS: Final = 0x70
-OPCODE_BITS: Final = 0x0F
-CONTINUATION: Final = 0x0
-TEXT: Final = 0x1
-BINARY: Final = 0x2
-CLOSE: Final = 0x8
-PONG: Final = 0xA
-LENGTH_7_MAX: Final = 125
-LENGTH_16_MAX: Final = 65535
-LENGTH_63_MAX: Final = (1 << 63) - 1
+from ingest_actors.websocket.fragments import Fragments, all_utf8
+from ingest_actors.websocket.wire import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    FINAL,
+    LENGTH_7_MAX,
+    LENGTH_16_MAX,
+    MASKED,
+    OPCODE_BITS,
+    PONG,
+    RESERVED_BITS,
+    TEXT,
+    Violation,
+    data_header,
+)
 
 _two_words = Struct(">HH").unpack_from
-_word = Struct(">H").unpack_from
-_long = Struct(">Q").unpack_from
 
 
 class Segment(NamedTuple):
@@ -51,41 +52,6 @@ class Cut(NamedTuple):
     """What is not ours to judge: control frames, or everything from a violation or a close frame on."""
 
 
-class _Violation(Exception):  # never leaves this module
-    """From here on the bytes are for the judge."""
-
-
-class _Fragments:
-    """The frames of a message that is not complete yet."""
-
-    __slots__ = ("_decoder", "_payload_starts", "binary", "size_bytes", "wire")
-
-    def __init__(self, *, binary: bool) -> None:
-        self.binary = binary
-        self.wire: list[bytes] = []
-        self.size_bytes = 0
-        self._payload_starts: list[int] = []
-        self._decoder = None if binary else codecs.getincrementaldecoder("utf-8")()
-
-    def add(self, frame: bytes, payload_start: int, *, final: bool) -> None:
-        """Take one more frame, header and all.
-
-        Raises:
-            _Violation: the text is not UTF-8.
-        """
-        if self._decoder is not None:
-            try:
-                self._decoder.decode(frame[payload_start:], final)
-            except UnicodeDecodeError:
-                raise _Violation from None
-        self.wire.append(frame)
-        self._payload_starts.append(payload_start)
-        self.size_bytes += len(frame) - payload_start
-
-    def message(self) -> bytes:
-        return b"".join([frame[start:] for frame, start in zip(self.wire, self._payload_starts, strict=True)])
-
-
 class FrameCutter:
     """Cuts what a server sends after its handshake.
 
@@ -102,7 +68,7 @@ class FrameCutter:
         self.hushed = False
         self._message_bytes_max = message_bytes_max
         self._opcode = TEXT
-        self._fragments: _Fragments | None = None
+        self._fragments: Fragments | None = None
         self._rest: list[bytes] = []
         self._rest_bytes = 0
         self._rest_needs = 0
@@ -152,7 +118,7 @@ class FrameCutter:
                 if not step:
                     break
                 position += step
-        except _Violation as violation:
+        except Violation as violation:
             (position,) = violation.args or (position,)
             self._hand_over(data, position)
         else:
@@ -201,16 +167,16 @@ class FrameCutter:
         except struct_error:
             pass  # fewer than four bytes are left
         if messages:
-            if self._opcode == TEXT and not _all_utf8(messages):
+            if self._opcode == TEXT and not all_utf8(messages):
                 start = self._up_to_invalid(messages, position)
-                raise _Violation(start)
+                raise Violation(start)
             self._emit(messages)
         return start
 
     def _up_to_invalid(self, messages: list[bytes], position: int) -> int:
         """Emit the messages before the one that is not UTF-8, and tell where that one's frame begins."""
         valid = 0
-        while _all_utf8(messages[valid : valid + 1]):
+        while all_utf8(messages[valid : valid + 1]):
             length = len(messages[valid])
             position += length + (2 if length <= LENGTH_7_MAX else 4)
             valid += 1
@@ -234,7 +200,7 @@ class FrameCutter:
             return 0
         first, second = data[position], data[position + 1]
         if first & RESERVED_BITS or second & MASKED:
-            raise _Violation
+            raise Violation
         opcode = first & OPCODE_BITS
         if opcode >= CLOSE:
             return self._control(data, position, opcode)
@@ -244,7 +210,7 @@ class FrameCutter:
         length = data[position + 1]
         final = data[position] & FINAL
         if not final or length > LENGTH_7_MAX or opcode > PONG or opcode == CLOSE:
-            raise _Violation  # after a close frame all is the judge's too
+            raise Violation  # after a close frame all is the judge's too
         if len(data) - position < 2 + length:
             self._rest_needs = 2 + length
             return 0
@@ -255,12 +221,13 @@ class FrameCutter:
     def _data(self, data: bytes, position: int, opcode: int, *, final: bool) -> int:
         fragments = self._fragments
         if opcode > BINARY or (opcode == CONTINUATION) != (fragments is not None):
-            raise _Violation
-        header, length = self._header(data, position)
-        if not header:
+            raise Violation
+        header, length = data_header(data, position)
+        if length < 0:
+            self._rest_needs = header
             return 0
         if length + (fragments.size_bytes if fragments else 0) > self._message_bytes_max:
-            raise _Violation
+            raise Violation
         if len(data) - position < header + length:
             self._rest_needs = header + length
             return 0
@@ -268,48 +235,14 @@ class FrameCutter:
         if fragments is None and final:
             self._opcode = opcode  # the next ones are probably of the same kind
             message = [frame[header:]]
-            if opcode == TEXT and not _all_utf8(message):
-                raise _Violation
+            if opcode == TEXT and not all_utf8(message):
+                raise Violation
             self._emit(message)
             return header + length
         if fragments is None:
-            fragments = _Fragments(binary=opcode == BINARY)
+            fragments = Fragments(binary=opcode == BINARY)
         fragments.add(frame, header, final=final)
         self._fragments = None if final else fragments
         if final:
             self._emit([fragments.message()], binary=fragments.binary)
         return header + length
-
-    def _header(self, data: bytes, position: int) -> tuple[int, int]:
-        """Length of the header and of the payload; (0, 0) when the header is incomplete. RFC 6455, section 5.2."""
-        length: int = data[position + 1]
-        if length <= LENGTH_7_MAX:
-            return 2, length
-        header = 4 if length == LENGTH_7_MAX + 1 else 10
-        if len(data) - position < header:
-            self._rest_needs = header
-            return 0, 0
-        if header == 4:  # noqa: PLR2004
-            (length,) = _word(data, position + 2)
-            minimal = length > LENGTH_7_MAX
-        else:
-            (length,) = _long(data, position + 2)
-            minimal = LENGTH_16_MAX < length <= LENGTH_63_MAX
-        if not minimal:
-            raise _Violation
-        return header, length
-
-
-def _all_utf8(messages: list[bytes]) -> bool:
-    """Whether each of the messages is UTF-8; a code point that two of them share is not.
-
-    They are checked in one go. The line feeds between them keep the check exact: no valid code point contains one.
-    """
-    text = b"\n".join(messages)
-    if text.isascii():
-        return True
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 import trio
 import trio_websocket
 from wsproto.utilities import ProtocolError
 
-from ingest_actors.errors import ExchangeUnreachable, FeedClosed
+from ingest_actors.errors import FeedClosed
 from ingest_actors.messages import FrameBatch
-from ingest_actors.websocket.address import WebSocketAddress
 from ingest_actors.websocket.connect import Connector
 from ingest_actors.websocket.framing import Segment
+from ingest_actors.websocket.opening import FeedOptions, Opening
 from ingest_actors.websocket.read_ahead import ReadAhead
 from ingest_actors.websocket.tap import FrameTap
-from ingest_actors.websocket.unreachable import failed_handshake, failed_to_connect, refused_by_status
-from ingest_actors.websocket.watched import READ_BYTES, WatchedStream
-
-Intercept: TypeAlias = Callable[[list[bytes]], list[bytes]]
+from ingest_actors.websocket.watched import WatchedStream
 
 ABNORMAL: Final = 1006
 GOING_AWAY: Final = 1001
@@ -34,23 +29,6 @@ GOODBYE_TIMEOUT_S: Final = 0.25
 LINGER_S: Final = 1.0
 """After a close the server is given so long to end the connection, as it should (RFC 6455, section 7.1.1); ending it
 while bytes are unread would throw away the close frame on its way to the server."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedOptions:
-    """What `open_feed` was asked for; described there."""
-
-    url: str
-    name: str
-    max_message_bytes: int
-    read_ahead_bytes_max: int
-    fast: bool
-    open_timeout_s: float
-    read_timeout_s: float
-    close_timeout_s: float
-    receive_pause_max_s: float
-    intercept: Intercept | None
-    clock_ms: Callable[[], int]
 
 
 class Link:
@@ -109,16 +87,16 @@ class Link:
         Raises:
             ExchangeUnreachable: it could not be opened.
         """
-        deadline = trio.current_time() + self.options.open_timeout_s
-        address = self._address()
-        transport = await self._connect(connect, address, deadline)
+        opening = Opening(self.options, trio.current_time() + self.options.open_timeout_s)
+        transport = await opening.connect(connect)
         error: Exception | None = None
         try:
             self._stream = self._watch(transport)
             try:
                 async with trio.open_nursery() as nursery:
                     self._scope = nursery.cancel_scope
-                    if await self._shake_hands(nursery, self._stream, address, deadline):
+                    self._websocket = await opening.shake_hands(nursery, self._stream)
+                    if self._websocket is not None:
                         nursery.start_soon(self._watch_silence, self._stream)
                         task_status.started()
                         await trio.lowlevel.checkpoint_if_cancelled()  # `started` does nothing when it is too late
@@ -128,7 +106,7 @@ class Link:
             except* Exception as group:  # noqa: BLE001 whatever trio-websocket's reader died of is judged below
                 error = group.exceptions[0]
             if self._websocket is None:
-                raise self._not_opened(self._stream, error, deadline)
+                raise opening.failure(self._stream, error)
         finally:
             if self._closing is not None and self._stream is not None and self._verdict is not None:
                 with trio.move_on_after(GOODBYE_TIMEOUT_S, shield=True):
@@ -140,20 +118,6 @@ class Link:
             finally:
                 self._finished.set()
 
-    def _address(self) -> WebSocketAddress:
-        try:
-            return WebSocketAddress.parse(self.options.url)
-        except ValueError as error:
-            hint = "it should look like wss://stream.binance.com:9443/ws"
-            raise ExchangeUnreachable(self.options.url, str(error), hint=hint) from None
-
-    async def _connect(self, connect: Connector, address: WebSocketAddress, deadline: float) -> trio.abc.Stream:
-        try:
-            with trio.fail_at(deadline):
-                return await connect(address.host, address.port, address.tls)
-        except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
-            raise failed_to_connect(self.options.url, error) from error
-
     def _watch(self, transport: trio.abc.Stream) -> WatchedStream:
         if not self.options.fast:
             return WatchedStream(transport)
@@ -164,38 +128,6 @@ class Link:
             message_bytes_max=self.options.max_message_bytes,
             pause_max_s=self.options.receive_pause_max_s,
         )
-
-    async def _shake_hands(
-        self, nursery: trio.Nursery, stream: WatchedStream, address: WebSocketAddress, deadline: float
-    ) -> bool:
-        """Whether the other side agreed to speak WebSocket. No extension is offered, so none may be used.
-
-        `wrap_client_stream` waits for ever when the answer is anything but an agreement, hence the scope.
-        """
-        with trio.CancelScope(deadline=deadline) as scope:
-            stream.on_failed_handshake = scope.cancel
-            self._websocket = await trio_websocket.wrap_client_stream(
-                nursery,
-                stream,  # type: ignore[arg-type]  # any trio.abc.Stream will do: it asks for the ends of two kinds only
-                address.host_header,
-                address.resource,
-                message_queue_size=0,  # closing discards what is in the queue
-                max_message_size=self.options.max_message_bytes,
-                receive_buffer_size=READ_BYTES,
-            )
-        stream.on_failed_handshake = None
-        return self._websocket is not None
-
-    def _not_opened(self, stream: WatchedStream, error: Exception | None, deadline: float) -> ExchangeUnreachable:
-        url = self.options.url
-        if stream.status and not stream.upgraded:
-            return refused_by_status(url, stream.status, stream.head)
-        if error is not None:
-            return failed_handshake(url, f"its answer to the WebSocket handshake is not valid: {error}")
-        if trio.current_time() >= deadline:
-            timeout_s = self.options.open_timeout_s
-            return failed_handshake(url, f"no answer to the WebSocket handshake within {timeout_s:g} s")
-        return failed_handshake(url, stream.end_reason)
 
     async def _pump(self, stream: WatchedStream) -> None:
         """Wait for the end. With the tap, trio-websocket has messages for us only when they were odd."""
