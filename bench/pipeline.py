@@ -71,7 +71,7 @@ def run_once(client: str, messages: int, servers: str, log_dir: Path, label: str
             **others,
         )
         with Process(CLIENTS[client], env, log_dir / f"{label}.log") as process:
-            started_s = blaster.line(60)["at_s"]
+            started_s = wait_for_start(blaster, process)
             cpu_before_s = process.cpu_s()
             counts = wait_for_records(admin, process, [raw, trades, depth], 2 * messages)
             ended_s, cpu_after_s = time.monotonic(), process.cpu_s()
@@ -96,6 +96,15 @@ def run_once(client: str, messages: int, servers: str, log_dir: Path, label: str
         "cores_used": round((cpu_after_s - cpu_before_s) / seconds, 2),
         "memory_peak_mib": round(memory_mib),
     }
+
+
+def wait_for_start(blaster: Process, process: Process) -> float:
+    """When the exchange began to send."""
+    try:
+        started: float = blaster.line(60)["at_s"]
+    except Failed as failure:
+        raise Failed(f"the client never subscribed{process.end_of_log()}") from failure
+    return started
 
 
 def wait_for_records(admin: AdminClient, process: Process, topics: list[str], records: int) -> dict[str, int]:
