@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 import trio
 import trio.testing
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from raw_server import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, URL, RawServer, close, frame, text
 from wire_strategies import Sent, ends, lawful, pieces
@@ -90,7 +90,7 @@ too_big = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(lawful(), st.one_of(ends, too_big), lawful(), cuts, st.booleans())
 @example(
     before=Sent(b"", [], []),
@@ -119,7 +119,7 @@ def test_both_paths_give_the_same_messages_pongs_and_close_codes(before, end, af
         assert outcome.close_codes == [code]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(lawful(), st.integers(0, 1 << 20), st.integers(1, 255), cuts)
 def test_both_paths_make_the_same_of_one_wrong_byte(sent: Sent, place: int, change: int, cuts: list[int]):
     wire = bytearray(sent.wire)

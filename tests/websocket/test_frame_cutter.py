@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from raw_server import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, frame, text
 from wire_strategies import CLOSES, UNLAWFUL, Sent, closes, ends, lawful, pieces, unlawful
@@ -13,6 +13,7 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from ingest_actors.websocket.framing import FrameCutter
 
 LARGE = 1 << 30
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 
 
 class Judge:
@@ -72,6 +73,7 @@ def assert_same(stream: list[bytes]) -> Judge:
 cuts = st.lists(st.integers(0, 1 << 20), max_size=8)
 
 
+@unhurried
 @given(lawful(), cuts)
 def test_lawful_streams_give_their_messages_however_they_are_cut(sent: Sent, cuts: list[int]):
     judge = assert_same(pieces(sent.wire, cuts))
@@ -80,6 +82,7 @@ def test_lawful_streams_give_their_messages_however_they_are_cut(sent: Sent, cut
     assert judge.verdict is None
 
 
+@unhurried
 @given(lawful(), ends, lawful(), cuts)
 def test_whatever_ends_a_stream_is_judged_as_wsproto_alone_judges_it(
     before: Sent, end: tuple[int, bytes], after: Sent, cuts: list[int]
@@ -93,6 +96,7 @@ def test_whatever_ends_a_stream_is_judged_as_wsproto_alone_judges_it(
         assert judge.messages == before.messages
 
 
+@unhurried
 @given(lawful(), st.integers(0, 1 << 20), st.integers(1, 255), cuts)
 def test_one_wrong_byte_is_judged_as_wsproto_alone_judges_it(sent: Sent, place: int, change: int, cuts: list[int]):
     wire = bytearray(sent.wire)
@@ -101,6 +105,7 @@ def test_one_wrong_byte_is_judged_as_wsproto_alone_judges_it(sent: Sent, place: 
     assert_same(pieces(bytes(wire), cuts))
 
 
+@unhurried
 @given(st.binary(max_size=64), cuts)
 def test_noise_is_judged_as_wsproto_alone_judges_it(noise: bytes, cuts: list[int]):
     assert_same(pieces(noise, cuts))
@@ -231,6 +236,7 @@ def test_after_our_own_close_pings_and_pongs_are_dropped_and_a_close_still_passe
     assert cutter.feed(wire) == ([], close(1000))
 
 
+@unhurried
 @given(lawful(), unlawful, cuts)
 def test_from_a_violation_on_every_byte_is_handed_on(before: Sent, end: tuple[int, bytes], cuts: list[int]):
     cutter = FrameCutter(LARGE)
@@ -239,6 +245,7 @@ def test_from_a_violation_on_every_byte_is_handed_on(before: Sent, end: tuple[in
     assert (passed + cutter.finish()).endswith(b"and more")
 
 
+@unhurried
 @given(closes)
 def test_after_a_close_frame_every_byte_is_handed_on(end: tuple[int, bytes]):
     cutter = FrameCutter(LARGE)
