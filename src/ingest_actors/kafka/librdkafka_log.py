@@ -7,8 +7,9 @@ from typing import Final
 
 _LOGGER: Final = logging.getLogger("ingest_actors.librdkafka")
 
-_TOLD_OTHERWISE: Final = frozenset({"FAIL", "ERROR", "REQTMOUT", "GETPID"})
-"""Kinds of lines about connections. Each attempt makes one; `kafka_unreachable` tells of the outage once."""
+_TOLD_OTHERWISE: Final = frozenset({"FAIL", "ERROR", "REQTMOUT", "GETPID", "METADATAUPDATE"})
+"""Kinds of lines about connections. Each attempt makes one, several a second; `kafka_unreachable` tells of the outage
+once, with the last of their reasons."""
 
 _UNWANTED: Final = ("CONFWARN", "Gap-less ordering")
 """Notes on the configuration (ours is as it is on purpose, the users' is checked before), and what is fatal to a
@@ -29,5 +30,5 @@ class LibrdkafkaLog:
         """One line; called from `poll`."""
         if any(unwanted in part for unwanted in _UNWANTED for part in (kind, *parts)):
             return
-        level_max = min(self._level_max, logging.INFO) if kind in _TOLD_OTHERWISE else self._level_max
+        level_max = logging.DEBUG if kind in _TOLD_OTHERWISE else self._level_max
         _LOGGER.log(min(level, level_max), text, kind, *parts)
