@@ -104,6 +104,7 @@ def test_what_was_acknowledged_survives_a_kill_and_a_restart(private_broker):
     make_topic(cluster.client_settings, "kept")
     assert produce(cluster.client_settings, "kept", [b"1", b"2"]) == [None, None]
     before, where = cluster.pids(), cluster.bootstrap_servers
+    assert "QuorumController" in cluster.log_tail()
     cluster.kill()
     assert cluster.pids() == []
     with pytest.raises(DevBrokerFailed, match="keep node 1 running"):
@@ -304,6 +305,52 @@ def test_a_node_that_does_not_listen_in_time_is_told(tmp_path):
     pid = node.pid
     node.kill()
     assert gone(pid)
+
+
+class Unhelpful:
+    """A node that listens and never becomes a member; it may end, too."""
+
+    name = "node 1"
+    listener = Listener(1, "127.0.0.1", 1, 2)
+
+    def __init__(self, *, ends):
+        self.running = True
+        self.ends = ends
+
+    def start(self):
+        pass
+
+    def wait_listening(self, deadline, checkpoint):
+        pass
+
+    def log_tail(self):
+        return "its last words"
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"), [(True, "start node 1: its process has ended"), (False, "form the cluster: members are set()")]
+)
+def test_a_node_that_listens_and_does_not_join_is_told_with_its_log(monkeypatch, tmp_path, ends, told):
+    cluster = DevBroker(data_dir=tmp_path)
+    node = Unhelpful(ends=ends)
+    cluster._nodes = [node]
+
+    def nobody(self):
+        node.running = not node.ends
+        return set()
+
+    monkeypatch.setattr(DevBroker, "_members", nobody)
+    monkeypatch.setattr(dev_broker_cluster, "_START_TIMEOUT_S", 0.02)
+    with pytest.raises(DevBrokerFailed) as caught:
+        cluster._launch([node], lambda: None)
+    assert told in str(caught.value)
+    assert caught.value.log == "its last words"
+
+
+def test_a_cluster_that_does_not_answer_has_no_members(tmp_path):
+    cluster = DevBroker(data_dir=tmp_path)
+    cluster._nodes = [Unhelpful(ends=False)]
+    assert cluster._members() == set()
 
 
 def test_properties_replicate_only_what_can_be_replicated_and_escape_backslashes():

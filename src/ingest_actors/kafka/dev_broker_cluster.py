@@ -95,7 +95,9 @@ class DevBroker:
             cluster_id = self._data.claim(nodes=self._count, secured=self._security is not None)
             if self._security:
                 issue_certificates(self._tls_dir)
-            for attempts_left in reversed(range(_PORT_ATTEMPTS)):
+            attempts_left = _PORT_ATTEMPTS
+            while True:
+                attempts_left -= 1
                 try:
                     self._start_nodes(java, cluster_id, checkpoint)
                 except DevBrokerFailed as error:
