@@ -14,6 +14,7 @@ import argparse
 import base64
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -90,9 +91,10 @@ def make_chunks(messages: int) -> list[bytes]:
 class Client:
     """One connection, on two threads: this one reads, and `_blast` writes."""
 
-    def __init__(self, sock: socket.socket, chunks: list[bytes]) -> None:
+    def __init__(self, sock: socket.socket, chunks: list[bytes], rounds: int) -> None:
         self._sock = sock
         self._chunks = chunks
+        self._rounds = rounds
         self._write = threading.Lock()
         self._buffer = b""
         self._blasting = False
@@ -137,8 +139,9 @@ class Client:
     def _blast(self) -> None:
         tell(event="blast_started", at_s=time.monotonic())
         with contextlib.suppress(OSError):
-            for chunk in self._chunks:
-                self._send(chunk)
+            for _ in range(self._rounds) if self._rounds else itertools.count():
+                for chunk in self._chunks:
+                    self._send(chunk)
         tell(event="blast_ended", at_s=time.monotonic())
 
     def _send(self, data: bytes) -> None:
@@ -198,6 +201,7 @@ def tell(**fields: object) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=1, help="how often all of them are sent; 0 = without end")
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
     chunks = make_chunks(options.messages)
@@ -214,7 +218,7 @@ def main() -> None:
         )
         while True:
             sock, _ = server.accept()
-            threading.Thread(target=Client(sock, chunks).run, daemon=True).start()
+            threading.Thread(target=Client(sock, chunks, options.rounds).run, daemon=True).start()
 
 
 if __name__ == "__main__":
