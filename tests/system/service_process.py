@@ -115,6 +115,7 @@ class Service(Command):
         self._stopped.set()
         self._watch.join()
         assert self.unbalanced == []
+        assert self.looks or self._port is None
 
     def forget_peaks(self) -> None:
         """Begin anew to look for the highest figures."""
