@@ -23,12 +23,14 @@ class TlsStream(trio.abc.Stream):
 
     Args:
         transport: the stream below; belongs to this object from now on.
-        context: tells what is verified, e.g. `ssl.create_default_context()`.
+        context: tells what is verified, e.g. `ssl.create_default_context()`. An option that some builds of Python set in
+            it is taken away: it would let a connection that was cut look like one that was closed.
         server_hostname: the name that the certificate must bear; sent as SNI.
     """
 
     def __init__(self, transport: trio.abc.Stream, context: ssl.SSLContext, *, server_hostname: str) -> None:
         self.transport_stream = transport
+        context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
