@@ -24,7 +24,7 @@ async def batcher(
 
     A batch is closed when it is full, when its oldest event has waited for `batch_timeout_s`, or, if `eager`, as soon
     as the producer has nothing else to do. What is being collected stays on lease in the inbox, so that the next life
-    of a crashed batcher begins with it. Events in isolation are handed on one by one, so that the culprit is found soon.
+    of a crashed batcher begins with it. Events in isolation are handed on one by one: that finds the culprit soon.
 
     Args:
         inbox: events as the parser gave them.

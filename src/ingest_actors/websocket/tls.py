@@ -23,7 +23,7 @@ class TlsStream(trio.abc.Stream):
 
     Args:
         transport: the stream below; belongs to this object from now on.
-        context: tells what is verified, e.g. `ssl.create_default_context()`. An option that some builds of Python set in
+        context: says what is verified, e.g. `ssl.create_default_context()`. An option that some builds of Python set in
             it is taken away: it would let a connection that was cut look like one that was closed.
         server_hostname: the name that the certificate must bear; sent as SNI.
     """
