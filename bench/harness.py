@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 BENCH = Path(__file__).parent
@@ -120,9 +120,17 @@ def delete_topics(admin: AdminClient, names: list[str]) -> None:
 def record_counts(admin: AdminClient, names: list[str], partitions: int) -> dict[str, int]:
     """Records in each topic by its high watermarks: as many as were written, since no transaction marks are."""
     wanted = {TopicPartition(name, index): OffsetSpec.latest() for name in names for index in range(partitions)}
-    counts = dict.fromkeys(names, 0)
-    for partition, future in admin.list_offsets(wanted).items():
-        counts[partition.topic] += future.result(timeout=10).offset
+    for attempts_left in reversed(range(50)):
+        counts = dict.fromkeys(names, 0)
+        try:
+            for partition, future in admin.list_offsets(wanted).items():
+                counts[partition.topic] += future.result(timeout=10).offset
+        except KafkaException as error:
+            if not attempts_left:
+                raise Failed(f"the broker does not tell its offsets: {error}") from error
+            time.sleep(0.1)  # a topic that was just made may have no leader yet
+        else:
+            break
     return counts
 
 
