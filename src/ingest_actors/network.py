@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from functools import partial
 
 import httpx
@@ -16,10 +18,28 @@ from ingest_actors.binance.rest_errors import RequestRefused
 from ingest_actors.binance.subscriber import StreamSubscriber
 from ingest_actors.binance.symbols import expand_symbols, is_pattern
 from ingest_actors.errors import ExchangeUnreachable, SettingsError
+from ingest_actors.protocols import Feed, Subscriber
 from ingest_actors.settings import Settings
-from ingest_actors.topology import Network
 from ingest_actors.websocket.connect import Connector, connect_tcp_tls
 from ingest_actors.websocket.feed import open_feed
+
+
+@dataclass(frozen=True)
+class Network:
+    """The ways to the exchange.
+
+    Attributes:
+        endpoints: WebSocket URLs, used in turn.
+        open_feed: opens a WebSocket; gets how much it may read ahead, in bytes, beside what `OpenFeed` gets.
+        subscriber: makes the control protocol of a connection from its streams.
+        resolve: asks the exchange what the settings amount to.
+    """
+
+    endpoints: Sequence[str]
+    open_feed: Callable[..., AbstractAsyncContextManager[Feed]]
+    subscriber: Callable[[tuple[str, ...]], Subscriber]
+    resolve: Callable[[Announcer], Awaitable[Wanted]]
+
 
 LISTING_TIMEOUT_S = 5.0
 """How long symbols that are named one by one wait to be checked: the stream matters more than the check."""

@@ -16,14 +16,14 @@ from ingest_actors.checks import start_problems
 from ingest_actors.errors import ActorFailed, IngestError, SettingsError, SinkUnreachable
 from ingest_actors.kafka.opening import open_sink
 from ingest_actors.ledger import LedgerEntry
-from ingest_actors.network import real_network
+from ingest_actors.network import Network, real_network
 from ingest_actors.nursery import open_nursery
 from ingest_actors.protocols import Sink
 from ingest_actors.settings import Settings
 from ingest_actors.status import Status
 from ingest_actors.summary import get_metrics
 from ingest_actors.supervision import Backoff
-from ingest_actors.topology import RECONNECT_MAX_S, Network, Topology
+from ingest_actors.topology import RECONNECT_MAX_S, Topology
 
 SINK_CLOSE_S_MAX = 2.0
 """Longest that letting go of the sink may take at the end: everything is acknowledged by then, or given up."""
@@ -136,7 +136,7 @@ class Service:
         """
         async with open_nursery() as nursery:
             nursery.start_soon(_cancel_upon, self._ended, nursery.cancel_scope)
-            await self._topology.wait_ready()
+            await self._topology.overview.wait_ready()
             nursery.cancel_scope.cancel()
         return not self._ended.is_set()
 
@@ -146,7 +146,7 @@ class Service:
 
     def status(self) -> Status:
         """A picture of the service right now."""
-        return self._topology.status()
+        return self._topology.overview.status()
 
     def get_metrics(self) -> dict[str, Any]:
         """The same in one plain dictionary: see `ingest_actors.summary.get_metrics`."""
@@ -175,7 +175,7 @@ class Service:
         finally:
             self.report = StopReport(
                 reason,
-                self._topology.ledger.total(),
+                self._topology.overview.ledger.total(),
                 unfinished=error.unfinished if isinstance(error, DrainTimedOut) else (),
                 left=self._topology.left(),
                 error=error,
@@ -197,7 +197,7 @@ class Service:
             raise
         await self._close(sink)
         if not report.clean:
-            raise DrainTimedOut(report.unfinished, self._topology.ledger.total().in_flight)
+            raise DrainTimedOut(report.unfinished, self._topology.overview.ledger.total().in_flight)
 
     async def _close(self, sink: Sink, failure: BaseException | None = None) -> None:
         """Let go of the sink; that it cannot be closed hides nothing worse."""
@@ -210,7 +210,7 @@ class Service:
             failure.add_note(f"and the sink could not be closed: {error!r}")
 
     async def _tell_ready(self, task_status: trio.TaskStatus[Service]) -> None:
-        await self._topology.wait_ready()
+        await self._topology.overview.wait_ready()
         task_status.started(self)
 
     async def _open_sink(self) -> Sink | None:

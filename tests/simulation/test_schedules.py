@@ -78,7 +78,7 @@ async def disturb(sink, rng, chaos, service):
     """Stall and break the sink now and then; check the ledger at every step."""
     while True:
         await trio.sleep(rng.random() * 0.3)
-        assert not service._topology.ledger.unbalanced()
+        assert not service._topology.overview.ledger.unbalanced()
         if not chaos.on:
             return
         match rng.randrange(5):
@@ -119,8 +119,8 @@ def judge(exchange, sink, service):
     assert not unlucky or 3 + 3 * len(unlucky) <= sum(sink.chaos.crashes[where] for where in CONVICTING)
     assert len(dead) == len(poison) + len(refused) + len(unlucky)
     assert delivered == [number for number in read if number not in poison | refused | unlucky]
-    total = service._topology.ledger.total()
-    assert not service._topology.ledger.unbalanced()
+    total = service._topology.overview.ledger.total()
+    assert not service._topology.overview.ledger.unbalanced()
     assert (total.received, total.in_flight) == (len(read), 0)
     assert (total.delivered, total.dead_lettered) == (len(good), len(dead))
     for frame, event in zip((f for f in exchange.read if number_of(f) in set(delivered)), good, strict=True):

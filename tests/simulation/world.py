@@ -11,10 +11,10 @@ import trio
 from trio.testing import memory_stream_pair
 
 from ingest_actors.actors.planner import Wanted
+from ingest_actors.network import Network
 from ingest_actors.service import Service
 from ingest_actors.settings import Settings
 from ingest_actors.supervision import Mailbox
-from ingest_actors.topology import Network
 from ingest_actors.websocket.feed import open_feed
 from sinks import MemorySink
 

@@ -1,0 +1,106 @@
+"""What can be told of a running service: made on demand from what the actors write and hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import trio
+
+from ingest_actors.actors.monitor import Rates
+from ingest_actors.actors.planner import Fleet, Wanted
+from ingest_actors.ledger import Ledger, in_all
+from ingest_actors.messages import EventBatch, Route
+from ingest_actors.protocols import Sink, SinkStatus
+from ingest_actors.status import MailboxStatus, Status, Tallies, unready
+from ingest_actors.supervision import Mailbox
+
+ACTORS = ("planner", "connection", "parser", "batcher", "producer", "monitor")
+"""In data order; for metrics, where each has its place from the start."""
+
+_NO_SINK = SinkStatus(
+    reachable=False, queue_records=0, queue_bytes=0, errors=0, records={}, detail="Kafka is not opened yet"
+)
+
+
+class Overview:
+    """The books of one service, and the pictures that are made of them.
+
+    Args:
+        instance_name: the service's identity.
+        mailboxes: all of them, in data order; those of events are holders of the ledger.
+        clock_ms: wall clock, ms since the epoch.
+
+    Attributes:
+        ledger: what became of the events.
+        tallies: counters that belong to no single actor.
+        rates: events received a second.
+        fleet: what is wanted, and the connections that are there.
+        sink: where the events go, once it is open.
+    """
+
+    def __init__(self, instance_name: str, *, mailboxes: Sequence[Mailbox[Any]], clock_ms: Callable[[], int]) -> None:
+        self.ledger = Ledger()
+        self.tallies = Tallies()
+        self.rates = Rates(self.ledger.received)
+        self.fleet = Fleet()
+        self.sink: Sink | None = None
+        self._instance_name = instance_name
+        self._mailboxes = mailboxes
+        self._clock_ms = clock_ms
+        self._started_at_ms = clock_ms()
+        self._became_ready = trio.Event()
+
+    def count_held(self, mailbox: Mailbox[EventBatch]) -> None:
+        """Count what this mailbox holds as in flight."""
+        self.ledger.add_holder(lambda: _routes_held(mailbox))
+
+    def unready(self) -> list[str]:
+        """Why the service is not ready right now; see `ingest_actors.status.unready`."""
+        return unready([state.status() for state in self.fleet.connections.values()], self._sink_status())
+
+    def check_ready(self) -> None:
+        """Look whether anything stands against readiness, and wake who waits for it."""
+        if not self.unready():
+            self._became_ready.set()
+            self._became_ready = trio.Event()
+
+    async def wait_ready(self) -> None:
+        """Wait until nothing stands against it, which is looked at whenever a connection opens, and once a second."""
+        while self.unready():
+            await self._became_ready.wait()
+
+    def status(self) -> Status:
+        """A picture of it all, right now."""
+        mailboxes = tuple(
+            MailboxStatus(box.name, box.events, box.events_max, box.bytes, box.bytes_max) for box in self._mailboxes
+        )
+        entries = self.ledger.entries()
+        wanted = self.fleet.wanted or Wanted(())
+        sink = self._sink_status()
+        return Status(
+            instance_name=self._instance_name,
+            started_at_ms=self._started_at_ms,
+            at_ms=self._clock_ms(),
+            ledger=entries,
+            total=in_all(entries.values()),
+            connections=tuple(state.status() for state in self.fleet.connections.values()),
+            streams_wanted=len(wanted.streams) if wanted.asked is None else wanted.asked,
+            streams_listed=len(wanted.streams) if wanted.listed is None else wanted.listed,
+            streams_flowing=None,
+            streams_silent=None,
+            mailboxes=mailboxes,
+            buffer_bytes=sum(box.bytes for box in mailboxes) + sink.queue_bytes,
+            sink=sink,
+            tallies=self.tallies,
+            gaps_open=0,
+            actors=ACTORS,
+            rates=self.rates.current(),
+        )
+
+    def _sink_status(self) -> SinkStatus:
+        return _NO_SINK if self.sink is None else self.sink.status()
+
+
+def _routes_held(mailbox: Mailbox[EventBatch]) -> Iterator[Route]:
+    return (event[3] for batch in mailbox.held() for event in batch.events)
