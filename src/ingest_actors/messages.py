@@ -18,6 +18,9 @@ import msgspec
 EVENT_OVERHEAD_BYTES = 200
 """What an event costs in memory beside its value: the tuple, the bytes header, the time stamp, its place in a list."""
 
+HEADER_OVERHEAD_BYTES = 200
+"""What a header costs beside its value, here and in librdkafka's queue."""
+
 FRAME_OVERHEAD_BYTES = 60
 """What a frame costs in memory beside its payload: the bytes header and its place in a list."""
 
@@ -37,6 +40,8 @@ class Route(msgspec.Struct, eq=False, frozen=True, gc=False):
     """Kafka headers of the record; only dead letters have any."""
     dead_letter: bool = False
     """Whether an acknowledged event counts as dead-lettered instead of delivered."""
+    overhead_bytes: int = EVENT_OVERHEAD_BYTES
+    """What an event costs in memory beside its value; more where it has a route of its own, with headers."""
 
 
 Event: TypeAlias = tuple[bytes, bytes | None, int, Route]
@@ -120,4 +125,4 @@ class EventBatch:
 
 def events_size_bytes(events: list[Event]) -> int:
     """What a list of events is counted as in memory."""
-    return sum([len(event[0]) for event in events]) + EVENT_OVERHEAD_BYTES * len(events)
+    return sum([len(event[0]) + event[3].overhead_bytes for event in events])

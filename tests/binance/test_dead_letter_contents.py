@@ -1,9 +1,11 @@
+from sys import getsizeof
+
 import pytest
 from exchange_frames import BY_STREAM, NOW, TRADE, batch, both_ways, combined, headers, parser
 
 from ingest_actors.binance.dead_letters import DETAIL_MAX_CHARACTERS, PARSER_REASONS, DeadLetters, Origin
 from ingest_actors.binance.stream_table import StreamTable
-from ingest_actors.messages import Route
+from ingest_actors.messages import Route, events_size_bytes
 
 DEAD_LETTERS = ("binance-dead-letters",)
 
@@ -156,6 +158,16 @@ def test_whatever_was_appended_to_a_refused_event_is_told_by_headers_alone(strea
     assert headers(refused)["received_at"] == str(NOW)
     assert headers(refused).get("stream", stream) == stream
     assert ("stream" in headers(refused)) == (b'"stream":' in event[0])
+
+
+def test_a_dead_letter_is_counted_with_its_headers():
+    """Or a flood of them would be held in many times the memory that they are counted as."""
+    [letter] = both_ways(combined("ethusdt@trade", TRADE)[:-1])
+    value, key, time, route = letter
+    own = [letter, value, key, time, route, route.headers]
+    own += [part for header in route.headers for part in (header, header[1])]
+    assert events_size_bytes([letter]) >= sum(map(getsizeof, own))
+    assert events_size_bytes([letter, letter]) == 2 * events_size_bytes([letter])
 
 
 def test_fields_of_the_exchange_that_look_like_ours_stay():

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ingest_actors.binance.splice import Unspliced, unsplice
 from ingest_actors.binance.stream_table import UNPARSED, Append, StreamTable, symbol_of_stream
-from ingest_actors.messages import Event, Route
+from ingest_actors.messages import EVENT_OVERHEAD_BYTES, HEADER_OVERHEAD_BYTES, Event, Route
 
 BINARY_FRAME = "binary_frame"
 """Sent as binary; this feed is text."""
@@ -128,7 +128,13 @@ class DeadLetters:
         return Origin(stream, symbol_of_stream(stream), kind.event_type if kind else "")
 
     def _route(self, event_type: str, headers: tuple[tuple[str, bytes], ...]) -> Route:
-        return Route(event_type, self._table.dead_letter_topics, headers=headers, dead_letter=True)
+        return Route(
+            event_type,
+            self._table.dead_letter_topics,
+            headers=headers,
+            dead_letter=True,
+            overhead_bytes=EVENT_OVERHEAD_BYTES + sum(HEADER_OVERHEAD_BYTES + len(text) for _, text in headers),
+        )
 
 
 def _headers(reason: str, detail: str, origin: Origin, received_at_ms: int | None) -> tuple[tuple[str, bytes], ...]:
