@@ -126,10 +126,11 @@ class IngestClient:
         if service is None or token is None:
             raise RuntimeError("the service is not running: call start_in_background() first")
         try:
-            return trio.from_thread.run_sync(question, service, trio_token=token)
+            if self._thread is not None and self._thread.is_alive():
+                return trio.from_thread.run_sync(question, service, trio_token=token)
         except trio.RunFinishedError:
             self._check()
-            return question(service)  # nothing changes any more
+        return question(service)  # nothing changes any more
 
     async def _wait_ready(self) -> bool:
         assert self._service is not None
