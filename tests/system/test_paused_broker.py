@@ -13,6 +13,7 @@ import time
 import pytest
 from kafka_topics import Topics
 from numbered_trades import SYMBOLS, Trades, numbers_of
+from raw_exchange import frame
 
 pytestmark = pytest.mark.broker
 log = logging.getLogger(__name__)
@@ -92,6 +93,31 @@ def test_at_full_feed_memory_stays_bounded_nothing_is_lost_and_the_flow_resumes(
     ledger = service.stop()["ledger"]
     assert ledger["received"] == ledger["delivered"] == paused_topics.count("raw") == trades.made
     assert numbers_of(paused_topics.read("raw")) == trades.numbers()
+
+
+def test_a_flood_of_what_cannot_be_parsed_stays_within_the_bound_too(exchange, serve, pausable, paused_topics):
+    """A dead letter is many times as large in memory as what came."""
+    flood = b"".join(frame(b'{"stream":"btcusdt@aggTrade","data":{"no":%d}}' % number) for number in range(1000))
+    sent: list[int] = []
+    stop = threading.Event()
+
+    def script(client):
+        while not stop.is_set():
+            client.send(flood)
+            sent.append(1000)
+
+    service = serve(exchange(script).settings, paused_topics.settings)
+    before = service.rss_bytes()
+    wait_until(lambda: service.total("dead_lettered") > 5_000)
+    pausable.pause()
+    wait_until_blocked(service)
+    assert service.rss_peak_bytes <= before + BUFFER_BYTES
+    stop.set()
+    pausable.resume()
+    wait_until(lambda: service.total("dead_lettered") == sum(sent))
+    assert service.rss_peak_bytes <= before + BUFFER_BYTES
+    assert service.stop()["ledger"]["dead_lettered"] == paused_topics.count("dead_letters")
+    assert len(service.log("dead_lettered")) < 200, "a flood fills the log"
 
 
 def test_a_ping_that_was_read_is_answered_although_every_mailbox_is_full(exchange, serve, pausable, paused_topics):
