@@ -98,12 +98,13 @@ class EventBatch:
         size_bytes: what the batch is counted as in memory.
     """
 
-    __slots__ = ("events", "received_at_ms", "size_bytes")
+    __slots__ = ("_routes", "events", "received_at_ms", "size_bytes")
 
     def __init__(self, events: list[Event], *, received_at_ms: int, size_bytes: int | None = None) -> None:
         self.events = events
         self.received_at_ms = received_at_ms
         self.size_bytes = events_size_bytes(events) if size_bytes is None else size_bytes
+        self._routes: Counter[Route] | None = None
 
     def __len__(self) -> int:
         return len(self.events)
@@ -119,8 +120,10 @@ class EventBatch:
         return front, rest
 
     def routes(self) -> Counter[Route]:
-        """How many events of each route there are."""
-        return Counter([event[3] for event in self.events])
+        """How many events of each route there are; counted once, so do not change it."""
+        if self._routes is None:
+            self._routes = Counter([event[3] for event in self.events])
+        return self._routes
 
 
 def events_size_bytes(events: list[Event]) -> int:

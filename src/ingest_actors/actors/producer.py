@@ -191,10 +191,11 @@ class Handover:
 
     def _note_written(self, entry: _Entry, batch: EventBatch, acknowledgement: Acknowledgement) -> None:
         """Count what is written; what was refused is owed as dead letters."""
-        entry.routes = entry.routes + batch.routes() if entry.routes else batch.routes()
         refused = [(batch.events[refusal.position], refusal) for refusal in acknowledgement.refused]
-        for event, _ in refused:
-            entry.routes[event[3]] -= 1
+        written = batch.routes()
+        if refused:
+            written = written - Counter([event[3] for event, _ in refused])
+        entry.routes = entry.routes + written if entry.routes else written
         if refused:
             entry.dead_letters = EventBatch(
                 [self._refused_event(event, refusal.reason, refusal.detail) for event, refusal in refused],

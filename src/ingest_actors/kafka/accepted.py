@@ -176,8 +176,8 @@ class Accepted:
     def records_by_topic(self) -> Counter[str]:
         """How many records the batch has in each topic, those of refused events left out."""
         routes = self.batch.routes()
-        for position in self.refused:
-            routes[self.batch.events[position][3]] -= 1
+        if self.refused:
+            routes = routes - Counter([self.batch.events[position][3] for position in self.refused])
         counts: Counter[str] = Counter()
         for route, count in routes.items():
             for topic in route.topics:

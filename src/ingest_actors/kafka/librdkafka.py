@@ -25,6 +25,9 @@ EVENTS_BETWEEN_YIELDS = 1_000
 POLL_S_MIN, POLL_S_MAX = 0.001, 0.05
 """While records wait: polled soon after something came, and less and less often when nothing does."""
 
+QUEUE_FULL_POLL_S = 0.005
+"""A full queue is at least some ten milliseconds' work for a broker: looking more often only costs."""
+
 RECOVERY_POLL_S = 0.005
 IDLE_POLL_S = 1.0
 PROBE_TIMEOUT_S = 2.0
@@ -104,7 +107,7 @@ class LibrdkafkaSink:
                     accepted.hand_over(self._handle.produce, EVENTS_BETWEEN_YIELDS)
             except BufferError:
                 self._poll()
-                await self._pause()
+                await self._breathe(QUEUE_FULL_POLL_S)
                 continue
             except KafkaException as error:
                 self._not_accepted(accepted, error)
