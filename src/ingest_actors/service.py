@@ -217,6 +217,8 @@ class Service:
         """The sink, tried again as the settings say; None when the service was stopped meanwhile."""
         if self._given_sink is not None:
             return self._given_sink
+        if self._stop_wanted.is_set():
+            return None
         settings = self.settings
         backoff = Backoff(settings.reconnect_interval, RECONNECT_MAX_S, rng=self._rng)
         sink: Sink | None = None

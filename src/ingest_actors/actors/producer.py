@@ -93,12 +93,18 @@ class Handover:
                 batch = await self._inbox.take()
             except trio.EndOfChannel:
                 break
-            async with self._turn:
+            if self._turn.locked():
+                await self._turn.acquire()
+            else:
+                self._turn.acquire_nowait()  # without going round the scheduler
+            try:
                 await self._sink.accept(batch)
                 entry = _Entry(batch)
                 self._entries.append(entry)
                 self._awaited.append(entry)
                 self._inbox.pin()
+            finally:
+                self._turn.release()
             self._tallies.latency["pipeline"].observe(max(self._clock_ms() - batch.received_at_ms, 0) / 1000)
         while self._entries:
             self._settled = trio.Event()
