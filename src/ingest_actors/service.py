@@ -23,6 +23,7 @@ from ingest_actors.settings import Settings
 from ingest_actors.status import Status
 from ingest_actors.summary import get_metrics
 from ingest_actors.supervision import Backoff
+from ingest_actors.supervision.groups import sort_out
 from ingest_actors.topology import RECONNECT_MAX_S, Topology
 
 SINK_CLOSE_S_MAX = 2.0
@@ -168,8 +169,9 @@ class Service:
             with self._scope:
                 await self._run(task_status)
                 reason = "stopped"
-        except (Exception, BaseExceptionGroup) as failure:
-            reason = "failed"
+        except BaseException as raised:
+            failure, _ = sort_out(raised)
+            reason = "cancelled" if failure is None else "failed"
             error = failure if isinstance(failure, IngestError) else None
             raise
         finally:
@@ -222,19 +224,24 @@ class Service:
         settings = self.settings
         backoff = Backoff(settings.reconnect_interval, RECONNECT_MAX_S, rng=self._rng)
         sink: Sink | None = None
-        async with open_nursery() as nursery:
-            nursery.start_soon(_cancel_upon, self._stop_wanted, nursery.cancel_scope)
-            while sink is None:
-                try:
-                    sink = await open_sink(settings, queue_bytes=Bounds.of(settings.buffer_max_bytes).sink)
-                except SinkUnreachable as failure:
-                    delay_s = backoff.next_s()
-                    gave_up = 0 < settings.max_retries <= backoff.failures
-                    self._tell_unreachable(failure, backoff.failures, None if gave_up else round(delay_s, 3))
-                    if gave_up:
-                        raise
-                    await trio.sleep(delay_s)
-            nursery.cancel_scope.cancel()
+        try:
+            async with open_nursery() as nursery:
+                nursery.start_soon(_cancel_upon, self._stop_wanted, nursery.cancel_scope)
+                while sink is None:
+                    try:
+                        sink = await open_sink(settings, queue_bytes=Bounds.of(settings.buffer_max_bytes).sink)
+                    except SinkUnreachable as failure:
+                        delay_s = backoff.next_s()
+                        gave_up = 0 < settings.max_retries <= backoff.failures
+                        self._tell_unreachable(failure, backoff.failures, None if gave_up else round(delay_s, 3))
+                        if gave_up:
+                            raise
+                        await trio.sleep(delay_s)
+                nursery.cancel_scope.cancel()
+        except BaseException as failure:
+            if sink is not None:  # cancelled in the instant in which it was open
+                await self._close(sink, failure)
+            raise
         return sink
 
     def _tell_unreachable(self, failure: SinkUnreachable, failures: int, retry_in_s: float | None) -> None:
