@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Mapping
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -20,6 +21,10 @@ PARTITIONS = 6
 ROLES = {
     "raw": "KAFKA_TOPIC_RAW_EVENTS", "trades": "KAFKA_TOPIC_TRADES", "depth": "KAFKA_TOPIC_DEPTH",
     "dead_letters": "KAFKA_TOPIC_DEAD_LETTERS", "gaps": "KAFKA_TOPIC_GAPS", "state": "KAFKA_TOPIC_STATE",
+}  # fmt: skip
+ELECTING = {
+    KafkaError.FENCED_LEADER_EPOCH, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
 }  # fmt: skip
 _DEAD_LETTER_BYTES = {"max.message.bytes": str(8 * 1024 * 1024)}
 
@@ -68,7 +73,14 @@ class Topics:
     def count(self, role: str) -> int:
         """How many records were written; right as long as nobody writes in transactions."""
         asked = {TopicPartition(self.names[role], index): OffsetSpec.latest() for index in range(PARTITIONS)}
-        return sum(found.result(30).offset for found in self._admin.list_offsets(asked).values())
+        until_s = time.monotonic() + 30
+        while True:
+            try:
+                return sum(found.result(30).offset for found in self._admin.list_offsets(asked).values())
+            except KafkaException as error:  # a broker that was away is elected anew first
+                if error.args[0].code() not in ELECTING or time.monotonic() > until_s:
+                    raise
+                time.sleep(0.2)
 
     def read(self, role: str) -> list[Message]:
         """All records, partition by partition, in order of offsets."""
