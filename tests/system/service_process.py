@@ -140,6 +140,8 @@ class Service(Command):
         try:
             connection.request("GET", "/metrics")
             answer = connection.getresponse().read().decode()
+        except OSError as error:
+            raise AssertionError(f"no metrics: {error!r}:\n{self.text()[-4000:]}") from error
         finally:
             connection.close()
         found: dict[str, dict[str, float]] = defaultdict(dict)
