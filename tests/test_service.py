@@ -11,6 +11,8 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from exchanges import HandDriven, numbers, trade
+from ingest_actors.actors import batcher
+from ingest_actors.binance.outcome import Notice
 from ingest_actors.bounds import Bounds
 from ingest_actors.errors import ActorFailed, ExchangeUnreachable, SettingsError, SinkUnreachable
 from ingest_actors.messages import EVENT_OVERHEAD_BYTES, FRAME_OVERHEAD_BYTES
@@ -19,6 +21,7 @@ from ingest_actors.service import DrainTimedOut, Service
 from ingest_actors.settings import Settings
 from ingest_actors.simulator import SimulatorConfig, open_exchange
 from ingest_actors.simulator.config import Limits
+from ingest_actors.topology import NOTICES_MAX
 from sinks import MemorySink
 
 START_MS = 1_790_000_000_000
@@ -614,37 +617,56 @@ async def test_an_outage_of_the_sink_never_makes_it_give_up_though_the_exchange_
 # What cannot be handled
 
 
+@pytest.mark.parametrize("eager", [True, False])
 async def test_a_message_that_crashes_the_parser_and_an_event_that_crashes_the_batcher_cost_only_themselves(
-    autojump_clock, nursery, monkeypatch
+    autojump_clock, nursery, monkeypatch, eager
 ):
     async def play(line):
         for number in range(1000):
             await line.send(trade(number))
 
     sink = MemorySink()
-    service = service_at(HandDriven(nursery, play=play), sink)
+    service = service_at(HandDriven(nursery, play=play), sink, batch_eager=eager)
     told = Told(service)
-    parse = service._topology._parser.parse
+    parse, add = service._topology._parser.parse, batcher._Collected.add
 
-    def fragile(batch):
+    def fragile_parse(batch):
         if trade(500) in batch.frames:
             raise ZeroDivisionError("poison")
         return parse(batch)
 
-    monkeypatch.setattr(service._topology._parser, "parse", fragile)
+    def fragile_add(self, parcel):
+        if 700 in numbers(parcel.events):
+            raise ZeroDivisionError("poison")
+        add(self, parcel)
+
+    monkeypatch.setattr(service._topology._parser, "parse", fragile_parse)
+    monkeypatch.setattr(batcher._Collected, "add", fragile_add)
     nursery.start_soon(service.run)
-    await trio.sleep(30)
+    await trio.sleep(40)
     service.stop()
     await service.wait_stopped()
     good = [event for event in sink.written if not event[3].dead_letter]
-    (dead,) = [event for event in sink.written if event[3].dead_letter]
-    assert numbers(good) == [number for number in range(1000) if number != 500]
-    assert dead[0] == trade(500)
-    assert dead[3].topics == ("binance-dead-letters",)
-    assert dict(dead[3].headers)["reason"] == b"parser_crashed"
-    assert (service.report.ledger.delivered, service.report.ledger.dead_lettered) == (999, 1)
-    assert [fields["reason"] for fields in told.all("dead_lettered")] == ["parser_crashed"]
-    assert service.status().tallies.actor_restarts["parser"] == len(told.all("actor_restarted")) > 0
+    dead = {dict(event[3].headers)["reason"]: event for event in sink.written if event[3].dead_letter}
+    assert numbers(good) == [number for number in range(1000) if number not in {500, 700}]
+    assert set(dead) == {b"parser_crashed", b"batcher_crashed"}
+    assert dead[b"parser_crashed"][0] == trade(500)
+    assert numbers([dead[b"batcher_crashed"]]) == [700]
+    assert {event[3].topics for event in dead.values()} == {("binance-dead-letters",)}
+    assert (service.report.ledger.delivered, service.report.ledger.dead_lettered) == (998, 2)
+    assert [fields["reason"] for fields in told.all("dead_lettered")] == ["parser_crashed", "batcher_crashed"]
+    restarts = service.status().tallies.actor_restarts
+    assert restarts["parser"] >= 3
+    assert restarts["batcher"] >= 3
+    assert restarts.total() == len(told.all("actor_restarted"))
+
+
+async def test_notices_beyond_what_the_planner_may_have_waiting_are_told_and_dropped(autojump_clock, nursery):
+    service = service_at(HandDriven(nursery), MemorySink())
+    told = Told(service)
+    for number in range(NOTICES_MAX + 3):
+        service._topology._notify(Notice("control_reply", "ws-1", str(number)))
+    assert [fields["kind"] for fields in told.all("exchange_notice")] == ["control_reply"] * 3
 
 
 async def test_settings_that_the_exchange_has_no_stream_for_are_refused_when_it_is_made():

@@ -33,7 +33,8 @@ class ActorFailed(IngestError):
         super().__init__(actor, cause)
 
     def __str__(self) -> str:
-        return f"{self.actor} failed after {self.restarts} restarts: {self.cause!r}"
+        cause = str(self.cause) if isinstance(self.cause, IngestError) else repr(self.cause)
+        return f"{self.actor} failed after {self.restarts} restarts: {cause}"
 
 
 class FeedClosed(IngestError):

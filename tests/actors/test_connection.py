@@ -179,6 +179,23 @@ async def test_a_cut_is_what_it_gives_up_of_too(autojump_clock):
         await rig.run()
 
 
+async def test_whoever_is_stopped_in_the_instant_of_the_last_failure_has_not_failed(autojump_clock):
+    rig = Rig(failures_max=1)
+    rig.subscriber = type("CutAtTheEnd", (Acknowledging,), {"subscribe": cut_when_cancelled})
+    with trio.move_on_after(5) as host:
+        await rig.run()
+    assert host.cancelled_caught
+    assert rig.state.failures == 0
+
+
+async def cut_when_cancelled(self, feed):
+    yield 0
+    try:
+        await trio.sleep_forever()
+    finally:
+        raise FeedClosed(1006, "cut")
+
+
 async def test_with_zero_it_never_gives_up(autojump_clock):
     rig = Rig(*[REFUSED] * 500, failures_max=0)
     await run_for(rig, 500 * 300)

@@ -16,7 +16,7 @@ PROMISED = {
     "received_total", "backfilled_total", "delivered_total", "dead_lettered_total", "duplicates_total",
     "records_total", "in_flight", "gaps_open", "actor_restarts_total", "connections", "reconnects_total", "streams",
     "last_event_age_seconds", "latency_seconds_bucket", "latency_seconds_sum", "latency_seconds_count",
-    "mailbox_fill_ratio", "buffer_bytes", "kafka_errors_total", "build_info",
+    "mailbox_fill_ratio", "buffer_bytes", "kafka_errors_total", "build_info", "future_timestamps_total",
 }  # fmt: skip
 
 

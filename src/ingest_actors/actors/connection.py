@@ -61,6 +61,7 @@ async def connection(
             await attempt()
             life = Life(state, outbox, on_open, announce, clock_ms)
             failure = await life.run(open_feed, subscriber(state.streams))
+            await trio.lowlevel.checkpoint_if_cancelled()  # whoever is stopped in that instant has not failed
             state.state = "waiting"
             expected, state.ending_expected = state.ending_expected, False
             if life.healthy:

@@ -58,6 +58,8 @@ class StatusCollector(Collector):
         restarts = dict.fromkeys(status.actors, 0) | dict(status.tallies.actor_restarts)
         yield _counter("actor_restarts", "Actors started again after a crash.", "actor", restarts)
         yield _counter("reconnects", "Unplanned reconnections.", "reason", status.tallies.reconnects)
+        text = "Events whose own time lay too far ahead for a broker; they bear the time of receipt."
+        yield _counter("future_timestamps", text, None, {"": status.tallies.future_timestamps})
         yield from _connections(status)
         yield _gauge("gaps_open", "Gaps in series that are not closed yet.", None, {"": status.gaps_open})
         yield from _buffers(status)

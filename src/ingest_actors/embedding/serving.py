@@ -97,7 +97,8 @@ async def serve(
                 serve_http, service.status, host=settings.http_host, port=settings.http_port, token=token,
                 instance=settings.instance_name,
             )  # fmt: skip
-            await nursery.start(look)
+            url = await nursery.start(look)
+            service.announcer("http_listening", url=url)
         await service.run()
         nursery.cancel_scope.cancel()
 
