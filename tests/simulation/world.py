@@ -181,7 +181,7 @@ async def resolve(announce):
 
 def service_in(exchange, sink, rng, **settings):
     """A service whose only ways out are this exchange and this sink."""
-    given = {"reconnect_interval": 0.5, "max_retries": 0, "shutdown_timeout_seconds": 600.0} | settings
+    given = {"reconnect_interval": 0.5, "max_retries": 0, "shutdown_timeout_seconds": 3600.0} | settings
     return Service(
         Settings(binance_symbols="BTCUSDT", binance_stream_types="trade", **given),
         sink=sink,
