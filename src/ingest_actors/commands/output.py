@@ -24,18 +24,22 @@ def tell(text: str) -> None:
 
 
 def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table, as wide as it must be when nobody looks at it on a terminal."""
+    """A table, as wide as it must be when nobody looks at it on a terminal; columns without content are left out."""
     from rich import box  # noqa: PLC0415 - commands that print no table start faster without
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
+    kept = [index for index in range(len(columns)) if any(row[index] for row in rows)]
     console = Console(file=sys.stdout)
     if not console.is_terminal:
-        console = Console(file=sys.stdout, width=max(sum(map(len, row)) + 4 * len(row) for row in (columns, *rows)))
-    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+        widths = [max(len(row[index]) for row in (columns, *rows)) for index in kept]
+        console = Console(file=sys.stdout, width=sum(widths) + 4 * len(widths))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index in kept:
+        table.add_column(columns[index], overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*[Text(row[index]) for index in kept])
     console.print(table)
 
 
