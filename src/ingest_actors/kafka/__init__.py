@@ -1,1 +1,1 @@
-"""Placeholder: described when its modules land."""
+"""Kafka: the sink over librdkafka, the topics, the in-process cluster, the development broker. Knows no market."""

@@ -1,1 +1,0 @@
-"""Placeholder: described when its modules land."""
