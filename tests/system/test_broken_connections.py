@@ -76,15 +76,3 @@ def test_whatever_way_a_connection_ends_what_was_received_is_written_and_the_nex
     ledger = service.stop()["ledger"]
     assert (ledger["received"], ledger["delivered"], ledger["dead_lettered"]) == (5 * PART, 5 * PART, 0)
     assert numbers_of(topics.read("raw")) == trades.numbers()
-
-
-def test_an_exchange_that_falls_silent_is_left_after_the_read_deadline(silent_exchange):
-    """Started with the first test of the directory, since the deadline is a minute."""
-    silent, service = silent_exchange
-    silent.client(2, timeout_s=90)
-    while service.total("delivered") <= 200:
-        time.sleep(0.1)
-    (closed,) = service.log("connection_closed")
-    assert (closed["code"], closed["reason"]) == (1006, "nothing was received for 60 s")
-    ledger = service.stop()["ledger"]
-    assert ledger["received"] == ledger["delivered"]
