@@ -75,6 +75,7 @@ class ExchangeSettings(BaseModel):
         Spec(
             "A connection is replaced, overlapping, before the exchange ends it at 24 h (86400 s); staggered.",
             number(60, 86_340),
+            later="Takes effect with replacements that overlap, which are not in this version.",
         ),
     ] = 82_800.0
     ws_message_max_bytes: Annotated[
@@ -107,6 +108,7 @@ class ExchangeSettings(BaseModel):
             "REST weight that may be used of the 6,000 a minute that the exchange gives an address: the rest is left to"
             " others on it.",
             whole(1, 6000),
+            later=_LATER_CONTINUITY,
         ),
     ] = 3000
     depth_snapshot_interval_seconds: Annotated[
