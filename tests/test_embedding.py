@@ -458,6 +458,8 @@ async def test_what_the_block_raised_is_a_note_to_a_failure_of_the_service(setti
     async def body():
         async with ingest_actors.open_ingest(settings(kafka_retries=0), sink=sink) as ingest:
             await delivered(ingest, 1)
+            sink.delay_s = 1.0  # so that something waits for the sink when it breaks
+            await until(lambda: ingest.get_metrics()["messages_buffered"])
             sink.broken = "fenced for good"
             raise OfTheHost("x")
 
