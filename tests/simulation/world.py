@@ -2,14 +2,13 @@
 that crashes actors, cuts connections and stalls the sink as a seed says.
 """
 
-import base64
-import hashlib
 from collections import Counter
 from contextlib import asynccontextmanager
 
 import trio
 from trio.testing import memory_stream_pair
 
+from exchanges import Line, Unasked
 from ingest_actors.actors.planner import Wanted
 from ingest_actors.network import Network
 from ingest_actors.service import Service
@@ -18,7 +17,6 @@ from ingest_actors.supervision import Mailbox
 from ingest_actors.websocket.feed import open_feed
 from sinks import MemorySink
 
-MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 POISON = b'"poison":1'
 
 
@@ -129,7 +127,7 @@ class Exchange:
 
     async def _serve(self, stream):
         try:
-            await self._shake_hands(stream)
+            await Line(stream).shake_hands()
             while True:
                 if self.sent >= self.messages:
                     self.all_sent.set()
@@ -150,30 +148,6 @@ class Exchange:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
 
-    async def _shake_hands(self, stream):
-        request = b""
-        while b"\r\n\r\n" not in request:
-            request += await stream.receive_some()
-        key = next(line for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:"))
-        accept = base64.b64encode(hashlib.sha1(key.split(b":", 1)[1].strip() + MAGIC).digest())
-        await stream.send_all(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
-        )
-
-
-class EverythingAcknowledged:
-    """A subscriber without a protocol."""
-
-    def __init__(self, streams):
-        self.streams = streams
-
-    def intercept(self, frames):
-        return frames
-
-    async def subscribe(self, feed):
-        yield len(self.streams)
-
 
 async def resolve(announce):
     return Wanted(("btcusdt@trade",))
@@ -185,7 +159,7 @@ def service_in(exchange, sink, rng, **settings):
     return Service(
         Settings(binance_symbols="BTCUSDT", binance_stream_types="trade", **given),
         sink=sink,
-        network=Network(("ws://exchange",), exchange.open_feed, EverythingAcknowledged, resolve),
+        network=Network(("ws://exchange",), exchange.open_feed, Unasked, resolve),
         clock_ms=lambda: 1_700_000_000_000,
         rng=rng,
     )

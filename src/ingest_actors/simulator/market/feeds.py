@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 
@@ -16,7 +17,7 @@ from ingest_actors.simulator.market.symbol_market import DELAY_MAX_US, SymbolMar
 _TENTH_US = 100_000
 
 
-class Feed:
+class Feed(ABC):
     """Sends to one channel from time to time. Subclasses say when and what.
 
     Args:
@@ -34,13 +35,13 @@ class Feed:
         """Begin; the first wake-up is later than now."""
         self._scheduler.at(self.next_us(self._scheduler.now_us), self._wake)
 
+    @abstractmethod
     def next_us(self, now_us: int) -> int:
         """When to wake up next."""
-        raise NotImplementedError
 
+    @abstractmethod
     def send(self, now_us: int) -> None:
         """Send what is due now."""
-        raise NotImplementedError
 
     def _wake(self) -> None:
         if not self.channel.sessions:
