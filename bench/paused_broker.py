@@ -13,96 +13,30 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import re
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
-from typing import NamedTuple
 
 from confluent_kafka.admin import AdminClient
 
 from harness import BENCH, Failed, Process, clean_env, create_topics, machine, print_table, record_counts
 from ingest_actors.kafka.dev_broker import DevBroker, dev_broker
+from running_service import Look, RunningService
 
-MIB = 1024 * 1024
 PARTITIONS = 6
-PERIOD_S = 0.5
 RESUME_TIMEOUT_S = 120.0
 TOPICS = ("raw-events", "trades", "depth", "dead-letters", "gaps", "ingest-state")
-_SAMPLE = re.compile(r'^ingest_actors_(\w+)(?:\{\w+="([^"]*)"\})? (\S+)$', re.MULTILINE)
 
 
-class Look(NamedTuple):
-    """The service at one moment."""
-
-    at_s: float
-    resident_mib: float
-    held_mib: float
-    received: int
-    delivered: int
-    fullest_mailbox: float
-
-
-class Service:
-    """The running service, looked at from outside."""
-
-    def __init__(self, process: Process, log: Path) -> None:
-        self._process = process
-        self._log = log
-        self._url = str(self.wait_for("http_listening", 30)["url"])
-
-    def lines(self) -> list[dict[str, object]]:
-        """Its log so far."""
-        return [json.loads(line) for line in self._log.read_text().splitlines(keepends=True) if line.endswith("\n")]
-
-    def wait_for(self, event: str, timeout_s: float) -> dict[str, object]:
-        """The first log line of that name."""
-        deadline_s = time.monotonic() + timeout_s
-        while time.monotonic() < deadline_s:
-            self._process.check()
-            for line in self.lines():
-                if line["event"] == event:
-                    return line
-            time.sleep(0.02)
-        raise Failed(f"no {event} in {timeout_s} s{self._process.end_of_log()}")
-
-    def resident_mib(self) -> float:
-        """Its memory now."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
-
-    def look(self) -> Look:
-        """All that is measured."""
-        self._process.check()
-        with urllib.request.urlopen(f"{self._url}/metrics", timeout=30) as answer:
-            samples = _SAMPLE.findall(answer.read().decode())
-        sums = {name: sum(float(value) for other, _, value in samples if other == name) for name, _, _ in samples}
-        fill = max(float(value) for name, _, value in samples if name == "mailbox_fill_ratio")
-        return Look(
-            time.monotonic(), self.resident_mib(), sums["buffer_bytes"] / MIB,
-            int(sums.get("received_total", 0)), int(sums.get("delivered_total", 0)), fill,
-        )  # fmt: skip
-
-    def looks(self, seconds: float) -> list[Look]:
-        """What is seen in so many seconds."""
-        until_s = time.monotonic() + seconds
-        looks = [self.look()]
-        while time.monotonic() < until_s:
-            time.sleep(PERIOD_S)
-            looks.append(self.look())
-        return looks
-
-
-def measure(cluster: DevBroker, service: Service, options: argparse.Namespace) -> list[tuple[str, list[Look]]]:
+def measure(cluster: DevBroker, service: RunningService, options: argparse.Namespace) -> list[tuple[str, list[Look]]]:
     """The three phases, with what was seen in each."""
     while service.look().delivered == 0:
         time.sleep(0.05)
-    phases = [("full feed", service.looks(options.before))]
+    phases = [("full feed", list(service.looks(options.before)))]
     cluster.pause()
     try:
-        phases.append(("outage", service.looks(options.seconds)))
+        phases.append(("outage", list(service.looks(options.seconds))))
     finally:
         cluster.resume()
     resumed_s, delivered = time.monotonic(), service.look().delivered
@@ -111,7 +45,7 @@ def measure(cluster: DevBroker, service: Service, options: argparse.Namespace) -
             raise Failed("nothing flows again")
         time.sleep(0.02)
     print(f"first acknowledgement {time.monotonic() - resumed_s:.2f} s after the broker went on", flush=True)
-    phases.append(("full feed again", service.looks(options.before)))
+    phases.append(("full feed again", list(service.looks(options.before))))
     return phases
 
 
@@ -137,7 +71,7 @@ def run(options: argparse.Namespace) -> None:
         )
         log = logs / "service.log"
         process = stack.enter_context(Process(["-m", "ingest_actors", "run"], env, log))
-        service = Service(process, log)
+        service = RunningService(process, log)
         before_mib = service.resident_mib()
         phases = measure(cluster, service, options)
         asked_s = time.monotonic()
