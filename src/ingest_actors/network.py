@@ -19,9 +19,11 @@ from ingest_actors.binance.subscriber import StreamSubscriber
 from ingest_actors.binance.symbols import expand_symbols, is_pattern
 from ingest_actors.errors import ExchangeUnreachable, SettingsError
 from ingest_actors.protocols import Feed, Subscriber
+from ingest_actors.proxies import Proxies
 from ingest_actors.settings import Settings
-from ingest_actors.websocket.connect import Connector, connect_tcp_tls
+from ingest_actors.websocket.connect import Connector
 from ingest_actors.websocket.feed import open_feed
+from ingest_actors.websocket.proxy import by_proxy
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,14 @@ class Network:
         open_feed: opens a WebSocket; gets how much it may read ahead, in bytes, beside what `OpenFeed` gets.
         subscriber: makes the control protocol of a connection from its streams.
         resolve: asks the exchange what the settings amount to.
+        way: the proxy that leads to a URL, as it may be shown; empty when none does.
     """
 
     endpoints: Sequence[str]
     open_feed: Callable[..., AbstractAsyncContextManager[Feed]]
     subscriber: Callable[[tuple[str, ...]], Subscriber]
     resolve: Callable[[Announcer], Awaitable[Wanted]]
+    way: Callable[[str], str] = lambda _: ""
 
 
 LISTING_TIMEOUT_S = 5.0
@@ -49,33 +53,44 @@ def real_network(
     settings: Settings,
     *,
     clock_ms: Callable[[], int],
-    connect: Connector = connect_tcp_tls,
+    connect: Connector | None = None,
     rest_transport: httpx.AsyncBaseTransport | None = None,
+    proxies: Proxies | None = None,
 ) -> Network:
     """The network that the settings describe.
 
     Args:
         settings: endpoints and limits.
         clock_ms: wall clock for the time of receipt, ms since the epoch.
-        connect: the way to the WebSocket endpoints.
-        rest_transport: the way to the REST interface; None = the network.
+        connect: the way to the WebSocket endpoints; None = the network, through a proxy where one is set.
+        rest_transport: the way to the REST interface; None = likewise.
+        proxies: which addresses are reached through a proxy; None = as the environment has it now.
     """
+    proxies = proxies or Proxies()
+
+    def way(url: str) -> str:
+        proxy = proxies.for_url(url) if connect is None else None
+        return proxy.shown if proxy else ""
+
     return Network(
         endpoints=stream_urls(settings.binance_ws_url),
         open_feed=partial(
             open_feed,
-            connect=connect,
+            connect=connect or by_proxy(proxies),
             max_message_bytes=settings.ws_message_max_bytes,
             fast=settings.websocket_fast_path,
             receive_pause_max_s=settings.receive_pause_max_ms / 1000,
             clock_ms=clock_ms,
         ),
         subscriber=StreamSubscriber,
-        resolve=partial(_resolve, settings, rest_transport),
+        resolve=partial(_resolve, settings, rest_transport, proxies),
+        way=way,
     )
 
 
-async def _resolve(settings: Settings, transport: httpx.AsyncBaseTransport | None, announce: Announcer) -> Wanted:
+async def _resolve(
+    settings: Settings, transport: httpx.AsyncBaseTransport | None, proxies: Proxies, announce: Announcer
+) -> Wanted:
     """What is to be subscribed.
 
     Symbols that are named are subscribed even if the exchange cannot be asked about them; patterns mean nothing then.
@@ -88,7 +103,9 @@ async def _resolve(settings: Settings, transport: httpx.AsyncBaseTransport | Non
     symbols, types = settings.binance_symbols, settings.binance_stream_types
     patterns = any(is_pattern(symbol) for symbol in symbols)
     try:
-        async with RestClient(settings.binance_rest_url, transport=transport, timeout_s=LISTING_TIMEOUT_S) as rest:
+        async with RestClient(
+            settings.binance_rest_url, transport=transport, proxies=proxies, timeout_s=LISTING_TIMEOUT_S
+        ) as rest:
             statuses = await rest.exchange_info(None if patterns else symbols)
     except (ExchangeUnreachable, RequestRefused) as failure:
         if patterns:

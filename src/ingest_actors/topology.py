@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
-from itertools import cycle, islice
 from typing import Any
 
 import trio
@@ -25,6 +24,7 @@ from ingest_actors.binance.attempts import AttemptBudget
 from ingest_actors.binance.dead_letters import DeadLetters
 from ingest_actors.binance.parser import EventParser
 from ingest_actors.binance.planning import assign
+from ingest_actors.binance.standing import Standing
 from ingest_actors.binance.stream_table import StreamTable, TopicNames
 from ingest_actors.bounds import Bounds
 from ingest_actors.burial import bury_event, bury_frame
@@ -181,10 +181,11 @@ class Topology:
     async def _sources(self) -> None:
         """The planner and the connections that it launches."""
         attempts = AttemptBudget()
+        standing = Standing(self._network.endpoints, hold=attempts.hold)
         async with open_nursery() as nursery:
 
             def launch(state: Connection) -> None:
-                nursery.start_soon(self._connect, state, attempts)
+                nursery.start_soon(self._connect, state, attempts, standing)
 
             await self._keep_alive(
                 "planner",
@@ -201,17 +202,23 @@ class Topology:
                 ),
             )
 
-    async def _connect(self, state: Connection, attempts: AttemptBudget) -> None:
+    async def _connect(self, state: Connection, attempts: AttemptBudget, standing: Standing) -> None:
         settings, network = self._settings, self._network
         position = list(self.overview.fleet.connections).index(state.name)
-        endpoints = islice(cycle(network.endpoints), position, None)
+
+        def on_open() -> None:
+            standing.welcomed(state.url)
+            self.overview.check_ready()
+
         await self._keep_alive(
             f"connection {state.name}",
             partial(
                 connection,
                 self._frames,
                 state=state,
-                endpoint=partial(next, endpoints),
+                endpoint=partial(next, standing.turns(position)),
+                heed=standing.heed,
+                way=network.way,
                 attempt=attempts.spend,
                 open_feed=partial(
                     network.open_feed,
@@ -220,7 +227,7 @@ class Topology:
                 subscriber=network.subscriber,
                 backoff=self._reconnect_backoff(),
                 failures_max=settings.max_retries,
-                on_open=self.overview.check_ready,
+                on_open=on_open,
                 announce=self._announce,
                 tallies=self.overview.tallies,
                 clock_ms=self._clock_ms,

@@ -127,16 +127,11 @@ async def test_when_no_address_answers_the_last_failure_is_told():
 @pytest.mark.parametrize(
     ("status", "hint"),
     [
-        (451, "data-api.binance.vision"),
-        (403, "data-api.binance.vision"),
         (429, "REST_WEIGHT_PER_MINUTE"),
         (418, "ask nothing until the ban is over"),
-        (404, "without /api/v3"),
-        (407, "HTTPS_PROXY"),
-        (302, "no answer of the exchange"),
     ],
 )
-async def test_a_refused_address_is_not_tried_through_other_doors(status, hint):
+async def test_an_address_that_asked_too_much_is_not_tried_through_other_doors(status, hint):
     exchange = Exchange(httpx.Response(status, text="<html>no</html>", headers={"Retry-After": "33"}))
     async with client(exchange, "https://a", "https://b") as rest:
         with pytest.raises(ExchangeUnreachable) as caught:
@@ -145,6 +140,32 @@ async def test_a_refused_address_is_not_tried_through_other_doors(status, hint):
     assert (caught.value.status, caught.value.retry_after_s) == (status, 33.0)
     assert hint in caught.value.hint
     assert "wait 33 s" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [
+        (451, "data-api.binance.vision"),
+        (403, "data-api.binance.vision"),
+        (404, "without /api/v3"),
+        (407, "HTTPS_PROXY"),
+        (302, "no answer of the exchange"),
+        (503, "trouble of its own"),
+    ],
+)
+async def test_an_endpoint_that_refuses_is_not_asked_again_while_another_answers(status, hint):
+    exchange = Exchange(httpx.Response(status, text="<html>no</html>"), ok({"serverTime": 1}), ok({"serverTime": 2}))
+    async with client(exchange, "https://a", "https://b") as rest:
+        assert await rest.server_time() == 1
+        assert await rest.server_time() == 2
+    assert [url.host for url in exchange.asked] == ["a", "b", "b"]
+    exchange = Exchange(httpx.Response(status), httpx.Response(status))
+    async with client(exchange, "https://a", "https://b") as rest:
+        with pytest.raises(ExchangeUnreachable) as caught:
+            await rest.server_time()
+    assert caught.value.status == status
+    assert hint in caught.value.hint
+    assert len(exchange.asked) == 2
 
 
 async def test_a_ban_is_told_in_the_exchanges_words():

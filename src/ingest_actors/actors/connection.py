@@ -8,6 +8,7 @@ import trio
 
 from ingest_actors.actors.connection_life import Connection, Life, OpenFeed
 from ingest_actors.announce import Announcer
+from ingest_actors.binance.standing import asked_wait_s
 from ingest_actors.errors import ExchangeUnreachable, FeedClosed
 from ingest_actors.messages import FrameBatch
 from ingest_actors.protocols import Subscriber
@@ -29,6 +30,8 @@ async def connection(
     announce: Announcer,
     tallies: Tallies,
     clock_ms: Callable[[], int],
+    heed: Callable[[ExchangeUnreachable], float] = asked_wait_s,
+    way: Callable[[str], str] = lambda _: "",
 ) -> None:
     """Keep one connection open; ends only by cancellation or by giving up.
 
@@ -49,6 +52,8 @@ async def connection(
         announce: told of openings, closings and failures.
         tallies: told of reconnections.
         clock_ms: wall clock, ms since the epoch.
+        heed: told why an attempt failed; the least delay that follows from it, seconds.
+        way: the proxy that leads to a URL, as it may be shown; empty when none does.
 
     Raises:
         ExchangeUnreachable: gave up.
@@ -59,7 +64,7 @@ async def connection(
             state.url = endpoint()
             state.state = "connecting"
             await attempt()
-            life = Life(state, outbox, on_open, announce, clock_ms)
+            life = Life(state, outbox, on_open, announce, clock_ms, proxy=way(state.url))
             failure = await life.run(open_feed, subscriber(state.streams))
             await trio.lowlevel.checkpoint_if_cancelled()  # whoever is stopped in that instant has not failed
             state.state = "waiting"
@@ -77,7 +82,9 @@ async def connection(
                 if failures_max and state.failures >= failures_max:
                     raise _gave_up(state, failure)
             tallies.reconnects[reason] += 1
-            delay_s = max(backoff.next_s(), _asked_to_wait_s(failure))
+            delay_s = backoff.next_s()
+            if isinstance(failure, ExchangeUnreachable):
+                delay_s = max(delay_s, heed(failure))
             announce(
                 "reconnecting",
                 connection=state.name,
@@ -88,11 +95,6 @@ async def connection(
             await trio.sleep(delay_s)
     finally:
         state.state = "closed"
-
-
-def _asked_to_wait_s(failure: ExchangeUnreachable | FeedClosed) -> float:
-    """What the exchange asks for with ``Retry-After``; who does not heed it is banned for longer."""
-    return (failure.retry_after_s or 0.0) if isinstance(failure, ExchangeUnreachable) else 0.0
 
 
 def _gave_up(state: Connection, failure: ExchangeUnreachable | FeedClosed) -> ExchangeUnreachable:

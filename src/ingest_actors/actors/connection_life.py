@@ -85,6 +85,7 @@ class Life:
         on_open: called when all streams are acknowledged.
         announce: told of the opening and the end.
         clock_ms: wall clock, ms since the epoch.
+        proxy: through which it goes, as it may be shown; empty when through none.
 
     Attributes:
         healthy: whether it has brought data for `HEALTHY_AFTER_S`.
@@ -98,7 +99,10 @@ class Life:
         on_open: Callable[[], None],
         announce: Announcer,
         clock_ms: Callable[[], int],
+        *,
+        proxy: str = "",
     ) -> None:
+        self._proxy = {"proxy": proxy} if proxy else {}
         self._state = state
         self._outbox = outbox
         self._on_open = on_open
@@ -116,7 +120,13 @@ class Life:
             async with open_feed(state.url, name=state.name, intercept=subscriber.intercept) as feed:
                 state.state = "subscribing"
                 state.opened_at_ms = self._clock_ms()
-                self._announce("connection_opened", connection=state.name, url=state.url, streams=len(state.streams))
+                self._announce(
+                    "connection_opened",
+                    connection=state.name,
+                    url=state.url,
+                    streams=len(state.streams),
+                    **self._proxy,
+                )
                 try:
                     async with open_nursery() as nursery:
                         nursery.start_soon(self._subscribe, feed, subscriber)

@@ -10,6 +10,7 @@ import trio
 
 from ingest_actors.actors.connection_life import Connection
 from ingest_actors.announce import Announcer
+from ingest_actors.binance.standing import REFUSED_DELAY_S, REFUSING, asked_wait_s
 from ingest_actors.errors import ExchangeUnreachable
 from ingest_actors.supervision import Backoff
 
@@ -108,7 +109,9 @@ async def _resolved(
         try:
             return await resolve()
         except ExchangeUnreachable as failure:
-            delay_s = max(backoff.next_s(), failure.retry_after_s or 0.0)
+            delay_s = max(backoff.next_s(), asked_wait_s(failure))
+            if failure.status in REFUSING:  # every one of the addresses does
+                delay_s = max(delay_s, REFUSED_DELAY_S)
             gave_up = 0 < failures_max <= backoff.failures
             announce(
                 "exchange_not_asked",

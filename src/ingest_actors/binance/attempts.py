@@ -33,17 +33,24 @@ class AttemptBudget:
         self._period_s = period_s
         self._interval_s = interval_s
         self._made: deque[float] = deque(maxlen=attempts_max)
+        self._held_until = 0.0
         self._turn = trio.StrictFIFOLock()
 
     async def spend(self) -> None:
         """Wait until one more attempt may be made, and count it. Cancelled: it is not counted."""
         async with self._turn:
-            await trio.sleep_until(self.next_at())
+            while (next_at := self.next_at()) > trio.current_time():  # noqa: ASYNC110 - it moves while we sleep
+                await trio.sleep_until(next_at)
+            await trio.lowlevel.checkpoint()
             self._made.append(trio.current_time())
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody through for so long: the exchange has banned this address."""
+        self._held_until = max(self._held_until, trio.current_time() + seconds)
 
     def next_at(self) -> float:
         """When the next attempt may be made, by trio's clock."""
         if not self._made:
-            return 0.0
-        next_at = self._made[-1] + self._interval_s
+            return self._held_until
+        next_at = max(self._made[-1] + self._interval_s, self._held_until)
         return max(next_at, self._made[0] + self._period_s) if len(self._made) == self._made.maxlen else next_at

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Self, TypeVar, cast
@@ -13,7 +12,10 @@ import trio
 
 from ingest_actors.binance.endpoint import REST_PATH, Endpoints
 from ingest_actors.binance.rest_errors import RequestRefused, answered_badly, failed_to_ask, refused
+from ingest_actors.binance.rest_ways import open_client
+from ingest_actors.binance.standing import BANNED
 from ingest_actors.errors import ExchangeUnreachable
+from ingest_actors.proxies import Proxies
 
 TIMEOUT_S: Final = 15.0
 """The exchange gives up on a request of its own after 10 s (``rest-api.md``, general)."""
@@ -27,7 +29,6 @@ SYMBOLS_ASKED_MAX: Final = 100
 WEIGHTS: Final = {"time": 1, "exchangeInfo": 20}
 """Request weights, by the exchange's documentation of July 2026."""
 
-_SERVER_ERROR: Final = 500
 _OK: Final = 200
 _USED_WEIGHT: Final = "x-mbx-used-weight-1m"
 _NO_SUCH_SYMBOL: Final = frozenset({-1121, -1100, -1101, -1105, -1130})
@@ -58,12 +59,13 @@ class RestClient:
         bases: addresses such as ``https://api.binance.com``; when one cannot be reached, the next one is asked.
         spend: waits until a request of so much weight may be made; the one budget that all requests share.
         transport: instead of the network, for tests.
+        proxies: which addresses are asked through a proxy; None = as the environment has it now.
         timeout_s: for each request as a whole.
 
     Attributes:
         used_weight: what the exchange says that this address has used of the current minute; None before any answer.
 
-    The system's proxy variables and ``SSL_CERT_FILE`` are honoured. Every method raises `ExchangeUnreachable` when no
+    ``SSL_CERT_FILE`` is honoured. Every method raises `ExchangeUnreachable` when no
     address answers, or the exchange refuses this address, and `RequestRefused` when it refuses the question. A
     cancelled request is dropped; what it weighs stays spent.
     """
@@ -74,17 +76,14 @@ class RestClient:
         *,
         spend: Callable[[int], Awaitable[None]] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        proxies: Proxies | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._endpoints = Endpoints(bases)
         self._spend = spend
         self._timeout_s = timeout_s
-        self._http = httpx.AsyncClient(
-            transport=transport,
-            timeout=timeout_s,
-            verify=ssl.create_default_context(),
-            headers={"accept": "application/json"},
-        )
+        self._proxies = proxies or Proxies()
+        self._http = open_client(bases, proxies=self._proxies, timeout_s=timeout_s, transport=transport)
         self.used_weight: int | None = None
 
     async def __aenter__(self) -> Self:
@@ -124,8 +123,8 @@ class RestClient:
             try:
                 return await self._ask_at(base + REST_PATH + path, params, answer)
             except ExchangeUnreachable as error:
-                if error.status is not None and error.status < _SERVER_ERROR:
-                    raise  # a refusal: other doors of the same house are no answer to it
+                if error.status in BANNED:
+                    raise  # it is for asking too much: other doors of the same house are no answer to it
                 self._endpoints.failed(base)
                 unreachable = error
         assert unreachable is not None
@@ -136,12 +135,12 @@ class RestClient:
             with trio.fail_after(self._timeout_s):
                 status, headers, body = await self._get(url, params)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, trio.TooSlowError) as error:
-            raise failed_to_ask(url, error) from error
+            raise failed_to_ask(url, error, proxy=self._proxies.for_url(url)) from error
         used = headers.get(_USED_WEIGHT, "")
         if used.isdecimal():
             self.used_weight = int(used)
         if status != _OK:
-            raise refused(url, status, headers, body)
+            raise refused(url, status, headers, body, proxy=self._proxies.for_url(url))
         try:
             return msgspec.json.decode(body, type=answer)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -11,8 +11,11 @@ import httpx
 import msgspec
 import trio
 
+from ingest_actors.causes import cause_of, root_of
 from ingest_actors.errors import ExchangeUnreachable, IngestError
+from ingest_actors.proxies import Proxy
 
+_SETTING: Final = "BINANCE_REST_URL"
 _REFUSED_ADDRESS: Final = (
     "the exchange refuses this address, by region or by rule; use another address, or"
     " BINANCE_REST_URL=https://data-api.binance.vision, which serves market data alone"
@@ -30,11 +33,7 @@ _ADDRESS_HINT: Final = "this is no answer of the exchange; check BINANCE_REST_UR
 _NETWORK_HINT: Final = (
     "check host and port of BINANCE_REST_URL, DNS, firewalls, and whether a proxy is needed (HTTPS_PROXY)"
 )
-_CERTIFICATE_HINT: Final = (
-    "its certificate is not trusted here; when the authority is your own, point SSL_CERT_FILE at its certificate;"
-    " otherwise something on the way intercepts the connection, or this machine's clock is wrong"
-)
-_PROXY_HINT: Final = "the proxy cannot be used; check HTTPS_PROXY and NO_PROXY"
+_PROXY_HINT: Final = "the proxy does not lead to the exchange; check HTTPS_PROXY and NO_PROXY"
 _BODY_SHOWN_MAX: Final = 200
 _SERVER_ERROR: Final = 500
 
@@ -65,22 +64,29 @@ class _Problem(msgspec.Struct, gc=False):
     msg: str = ""
 
 
-def failed_to_ask(url: str, error: Exception) -> ExchangeUnreachable:
+def failed_to_ask(url: str, error: Exception, *, proxy: Proxy | None = None) -> ExchangeUnreachable:
     """No answer came.
 
     Args:
         url: what was asked.
         error: what httpx, the system or a deadline raised.
+        proxy: through which it was asked, if any.
     """
-    if isinstance(error, trio.TooSlowError | httpx.TimeoutException):
-        return ExchangeUnreachable(url, "timed out", hint=_NETWORK_HINT)
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return ExchangeUnreachable(url, f"certificate refused: {cause.verify_message}", hint=_CERTIFICATE_HINT)
-        cause = cause.__cause__ or cause.__context__
-    hint = _PROXY_HINT if isinstance(error, httpx.ProxyError) else _NETWORK_HINT
-    return ExchangeUnreachable(url, str(error) or type(error).__name__, hint=hint)
+    root = root_of(error)
+    if isinstance(error, httpx.TimeoutException) or isinstance(root, trio.TooSlowError):
+        cause, hint = "timed out", _NETWORK_HINT
+    elif isinstance(root, OSError):
+        cause, hint = cause_of(root, _SETTING)
+    else:
+        cause = str(error) or type(error).__name__
+        hint = _PROXY_HINT if isinstance(error, httpx.ProxyError) else ""
+    if proxy is None:
+        return ExchangeUnreachable(url, cause, hint=hint or _NETWORK_HINT)
+    if isinstance(error, httpx.ProxyError) or (isinstance(root, OSError) and not isinstance(root, ssl.SSLError)):
+        cause, hint = f"proxy {proxy.shown}: {cause}", _PROXY_HINT
+    else:
+        cause, hint = f"{cause} (through the proxy {proxy.shown})", hint or _PROXY_HINT
+    return ExchangeUnreachable(url, cause, hint=hint.replace("HTTPS_PROXY", proxy.variable))
 
 
 def answered_badly(url: str, cause: str) -> ExchangeUnreachable:
@@ -88,7 +94,9 @@ def answered_badly(url: str, cause: str) -> ExchangeUnreachable:
     return ExchangeUnreachable(url, cause, hint=_ADDRESS_HINT)
 
 
-def refused(url: str, status: int, headers: Mapping[str, str], body: bytes) -> IngestError:
+def refused(
+    url: str, status: int, headers: Mapping[str, str], body: bytes, *, proxy: Proxy | None = None
+) -> IngestError:
     """An answer with another HTTP status than 200.
 
     Args:
@@ -96,6 +104,7 @@ def refused(url: str, status: int, headers: Mapping[str, str], body: bytes) -> I
         status: the HTTP status.
         headers: of the answer; ``retry-after`` is read.
         body: of the answer; the exchange's own error, or a page of whatever stands on the way.
+        proxy: through which it was asked, if any.
     """
     try:
         problem = msgspec.json.decode(body, type=_Problem)
@@ -110,6 +119,8 @@ def refused(url: str, status: int, headers: Mapping[str, str], body: bytes) -> I
     if problem is not None:
         cause += f": {problem.msg[:_BODY_SHOWN_MAX]} (code {problem.code})"
     hint = _HINTS.get(status) or (_TROUBLE_HINT if status >= _SERVER_ERROR else _ADDRESS_HINT)
+    if proxy is not None and problem is None and url.startswith("http://"):  # no tunnel, so it may speak for itself
+        hint = f"{hint.replace('HTTPS_PROXY', proxy.variable)}; it may be the proxy {proxy.shown} that says so"
     seconds = headers.get("retry-after", "")
     retry_after_s = float(seconds) if seconds.isdecimal() else None
     if retry_after_s is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import trio
 import trio_websocket
@@ -14,6 +14,9 @@ from ingest_actors.websocket.address import WebSocketAddress
 from ingest_actors.websocket.connect import Connector
 from ingest_actors.websocket.unreachable import failed_handshake, failed_to_connect, refused_by_status
 from ingest_actors.websocket.watched import READ_BYTES, WatchedStream
+
+CAUSE_CHARACTERS_MAX: Final = 300
+"""Of the text that says what is wrong with an answer: it may quote it."""
 
 Intercept: TypeAlias = Callable[[list[bytes]], list[bytes]]
 
@@ -100,8 +103,10 @@ class Opening:
         if stream.status and not stream.upgraded:
             return refused_by_status(url, stream.status, stream.head)
         if error is not None:
-            return failed_handshake(url, f"its answer to the WebSocket handshake is not valid: {error}")
+            cause = f"its answer to the WebSocket handshake is not valid: {error}"
+            return failed_handshake(url, cause[:CAUSE_CHARACTERS_MAX], head=stream.head, answered=True)
         if trio.current_time() >= self._deadline:
             timeout_s = self._options.open_timeout_s
-            return failed_handshake(url, f"no answer to the WebSocket handshake within {timeout_s:g} s")
-        return failed_handshake(url, stream.end_reason)
+            cause = f"no answer to the WebSocket handshake within {timeout_s:g} s"
+            return failed_handshake(url, cause, head=stream.head)
+        return failed_handshake(url, stream.end_reason, head=stream.head)
