@@ -2,23 +2,12 @@
 
 import pytest
 import trio
-from simulator_support import ask, client_of, decode_frames, events, handshake, handshake_status, quiet
+from simulator_support import ask, client_of, decode_frames, events, handshake, quiet
 from trio.testing import memory_stream_pair
 from trio_websocket import ConnectionClosed
 
-from ingest_actors.errors import SettingsError
 from ingest_actors.simulator import Limits, open_exchange
-from ingest_actors.simulator.fault_file import read_faults
-from ingest_actors.simulator.faults import (
-    CloseWith,
-    ConnectionFaults,
-    Cut,
-    CutMidFrame,
-    Fault,
-    FaultScript,
-    HalfOpen,
-    Mute,
-)  # fmt: skip
+from ingest_actors.simulator.faults import CloseWith, Cut, CutMidFrame, Fault, FaultScript, HalfOpen, Mute
 
 PATH = "/ws/btcusdt@trade"
 
@@ -102,15 +91,6 @@ async def test_faults_of_one_connection_come_one_after_the_other(autojump_clock)
         assert closed.value.reason.code == 1001
 
 
-async def test_a_subclass_may_refuse_handshakes(autojump_clock):
-    class Refusing(FaultScript):
-        def refuse_handshake(self, number):
-            return {1: 503, 2: 451}.get(number)
-
-    async with open_exchange(quiet(faults=Refusing())) as exchange:
-        assert [await handshake_status(exchange, PATH) for _ in range(3)] == [503, 451, 101]
-
-
 async def test_connections_can_be_hurt_from_outside(autojump_clock):
     async with (
         open_exchange(quiet(limits=Limits(ping_interval_s=5))) as exchange,
@@ -128,56 +108,3 @@ async def test_connections_can_be_hurt_from_outside(autojump_clock):
         with trio.move_on_after(300) as patience:
             await frozen.get_message()
         assert patience.cancelled_caught
-
-
-def test_without_faults_everything_goes_out_in_one_piece():
-    faults = ConnectionFaults()
-    assert not faults.whole_frames
-    assert list(faults.steps([b"pong"], [b"a", b"b"])) == [b"pongab"]
-
-
-def test_frames_are_counted_over_many_calls():
-    faults = ConnectionFaults([Fault(Cut(), after_frames=3)])
-    assert faults.whole_frames
-    assert list(faults.steps([b"p"], [b"a", b"b"])) == [b"p", b"ab"]
-    assert list(faults.steps([], [b"c", b"d"])) == [b"", b"c", Cut(), b"d"]
-    assert list(faults.steps([], [b"e"])) == [b"e"]
-
-
-def test_a_script_is_read_from_a_file(tmp_path):
-    path = tmp_path / "faults.toml"
-    path.write_text(
-        '[[fault]]\ndo = "cut_mid_frame"\nafter_frames = 7\nconnections = [1, 3]\n'
-        '[[fault]]\ndo = "close"\ncode = 1012\nreason = "bye"\n[[fault]]\ndo = "mute"\n'
-    )
-    assert read_faults(path).faults == (
-        Fault(CutMidFrame(), after_frames=7, connections=frozenset({1, 3})),
-        Fault(CloseWith(1012, "bye")),
-        Fault(Mute()),
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "problems"),
-    [
-        ("do = ", ["is not TOML"]),
-        ('[[fault]]\ndo = "explode"\n[[fault]]\ndo = "cut"\nafter_frames = -1\n[other]\n', ["other", "explode", "after_frames = -1"]),  # noqa: E501
-        ('[[fault]]\ndo = "cut"\ncode = 5\n', ["unknown: code"]),
-        ('[[fault]]\ndo = "cut"\nconnections = "1"\n', ["connections = '1'"]),
-        ("fault = 5\n", ["fault 1: "]),
-    ],
-)  # fmt: skip
-def test_every_mistake_in_a_script_is_named(tmp_path, text, problems):
-    path = tmp_path / "faults.toml"
-    path.write_text(text)
-    with pytest.raises(SettingsError) as refused:
-        read_faults(path)
-    assert len(refused.value.problems) == len(problems)
-    for problem, part in zip(refused.value.problems, problems, strict=True):
-        assert problem.startswith(f"faults {path}")
-        assert part in problem
-
-
-def test_a_script_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(SettingsError, match="cannot be read: No such file"):
-        read_faults(tmp_path / "nosuch")

@@ -45,4 +45,4 @@ class Channel:
                 if payload is None:
                     payload = payloads[unit] = render(unit, *args)
                 frame = frames[form] = text_frame(self._prefix + payload + b"}" if session.combined else payload)
-            session.push(frame)
+            session.push(frame, self.name)

@@ -34,6 +34,7 @@ class Limits:
         weight_per_minute: REST weight that one address may use within a minute of the clock.
         flat_errors: errors of the control protocol as flat objects, as the documents print them, instead of nested.
         close_on_bad_request: close after an error of code 2 or 3 instead of going on.
+        abrupt_end: end a connection that is too old without a close frame, instead of with 1001.
         refuse_bad_time_unit: answer an unknown `timeUnit` with HTTP 400 instead of taking it for milliseconds.
     """
 
@@ -49,6 +50,7 @@ class Limits:
     weight_per_minute: int = 6000
     flat_errors: bool = False
     close_on_bad_request: bool = False
+    abrupt_end: bool = False
     refuse_bad_time_unit: bool = True
 
 
@@ -74,6 +76,7 @@ class SimulatorConfig:
         start_when: when a recording begins.
         faults: what goes wrong; see `ingest_actors.simulator.faults`.
         tls: serve `wss://` and `https://` with a throw-away certificate authority (extra ``[simulator-tls]``).
+        frame_per_record: send each frame by itself: with TLS a record of its own, about as the exchange does.
         limits: what the exchange enforces.
     """
 
@@ -94,4 +97,5 @@ class SimulatorConfig:
     start_when: StartWhen = "settled"
     faults: FaultScript = field(default_factory=FaultScript)
     tls: bool = False
+    frame_per_record: bool = False
     limits: Limits = field(default_factory=Limits)

@@ -1,21 +1,36 @@
-"""One client's connection after its handshake: reading, sending, pings, limits, closing."""
+"""One client's connection after its handshake: what it asks for, its limits, its pings, the ways to end."""
 
 from __future__ import annotations
 
-import math
-
 import trio
 from wsproto import WSConnection
-from wsproto.events import CloseConnection, Message, Ping, Pong, TextMessage
+from wsproto.events import CloseConnection, Ping, Pong
 
 from ingest_actors.simulator.config import Limits
-from ingest_actors.simulator.faults import Action, CloseWith, ConnectionFaults, Cut, CutMidFrame, HalfOpen
+from ingest_actors.simulator.fault_actions import (
+    CloseWith,
+    Cut,
+    HalfOpen,
+    IgnoreClose,
+    LoseSubscriptions,
+    NoPings,
+    ServerShutdown,
+    SlowPongs,
+)
+from ingest_actors.simulator.fault_plan import ConnectionFaults, ToDo
+from ingest_actors.simulator.fault_refusals import DelayReply, NoReply, ReplyError
+from ingest_actors.simulator.fault_triggers import matches
+from ingest_actors.simulator.faults import Fault
 from ingest_actors.simulator.handshake import MessageLimiter
+from ingest_actors.simulator.heartbeat import Heartbeat
+from ingest_actors.simulator.incoming import Arrival, Incoming, Whole
+from ingest_actors.simulator.outgoing import Outgoing
 from ingest_actors.simulator.session import Session
+from ingest_actors.simulator.sockets import reset_on_close
 from ingest_actors.simulator.source import Source
+from ingest_actors.simulator.valve import Valve
 from ingest_actors.simulator.wire import OPCODE_PING, OPCODE_PONG, close_frame, control_frame, text_frame
 
-_READ_BYTES = 65_536
 _CLOSE_PATIENCE_S = 5.0
 """How long a client may take to answer a close frame."""
 
@@ -35,6 +50,7 @@ class Connection:
         source: where streams come from.
         limits: what is enforced.
         faults: what goes wrong.
+        frame_per_send: hand each frame to the transport by itself: with TLS, one record a frame.
     """
 
     def __init__(
@@ -46,21 +62,22 @@ class Connection:
         source: Source,
         limits: Limits,
         faults: ConnectionFaults,
+        frame_per_send: bool = False,
     ) -> None:
         self.session = session
         self._stream = stream
-        self._ws = ws
         self._source = source
         self._limits = limits
         self._faults = faults
+        self._valve = Valve()
+        self._incoming = Incoming(stream, ws, self._valve, text_bytes_max=limits.control_bytes_max)
+        self._outgoing = Outgoing(stream, session, faults, self._valve, self._act, frame_per_send=frame_per_send)
         self._scope = trio.CancelScope()
-        self._reading = trio.CancelScope()
-        self._incoming = MessageLimiter(limits.messages_per_s)
-        self._message = bytearray()
-        self._unanswered: dict[bytes, float] = {}
+        self._later: trio.Nursery | None = None
+        self._limiter = MessageLimiter(limits.messages_per_s)
+        self._heartbeat = Heartbeat(limits, trio.current_time())
         self._closing = False
-        self._frozen = False
-        session.whole_frames = faults.whole_frames
+        self._lingering = False
 
     async def run(self) -> None:
         """Serve the client until either side ends the connection. Closes the stream."""
@@ -68,10 +85,10 @@ class Connection:
             self._source.attach(self.session, name)
         try:
             with self._scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._send)
-                    nursery.start_soon(self._keep)
-                    nursery.start_soon(self._watch)
+                async with trio.open_nursery() as self._later:
+                    self._later.start_soon(self._send)
+                    self._later.start_soon(self._keep)
+                    self._later.start_soon(self._watch)
                     await self._read()
         finally:
             self._leave()
@@ -81,25 +98,50 @@ class Connection:
                 with trio.move_on_after(_CLOSE_PATIENCE_S):
                     await self._stream.aclose()
 
-    def close(self, code: int, reason: str = "") -> None:
-        """Send a close frame and end the connection when the client has answered it, or after 5 s."""
-        if self._closing or self._frozen:
+    def close(self, code: int, reason: str = "", *, linger: bool = False) -> None:
+        """Send a close frame and end the connection when the client has answered it, or after 5 s.
+
+        Args:
+            code: of the close frame.
+            reason: likewise.
+            linger: do not end the connection: it stays open and silent until the client goes.
+        """
+        if self._closing or self._valve.shut:
             return
         self._closing = True
+        self._lingering = linger
         self._leave()
         self.session.push_control(close_frame(code, reason))
-        self._scope.deadline = trio.current_time() + _CLOSE_PATIENCE_S
+        if not linger:
+            self._scope.deadline = trio.current_time() + _CLOSE_PATIENCE_S
 
-    def cut(self) -> None:
-        """End the connection at once, without a close frame."""
+    def cut(self, *, reset: bool = False) -> None:
+        """End the connection at once, without a close frame; with `reset` by a TCP reset, where there is TCP."""
+        if reset:
+            reset_on_close(self._stream)
         self._closing = False
         self._scope.cancel()
 
-    def freeze(self) -> None:
-        """Neither read nor send any more; the connection stays open until the server ends."""
-        self._frozen = True
-        self._leave()
-        self._reading.cancel()
+    def freeze(self, for_s: float | None = None) -> None:
+        """Neither read nor send any more, for a while; None: until the server ends."""
+        self._valve.close()
+        self._incoming.interrupt()
+        if for_s is None or self._later is None:
+            self._leave()
+        else:
+            self._later.start_soon(self._thaw_after, for_s)
+
+    def announce_shutdown(self, lead_s: float | None = None) -> None:
+        """Send `serverShutdown`; with a lead, close with 1001 after so many seconds."""
+        self.push_event("!serverShutdown", b'{"e":"serverShutdown","E":%d}' % self._source.now_ms())
+        if lead_s is not None and self._later is not None:
+            self._later.start_soon(self._close_after, lead_s)
+
+    def lose(self, streams: str) -> None:
+        """Unsubscribe the streams that match a glob, and tell nobody."""
+        for name in [name for name in self.session.control.streams if matches(name, streams)]:
+            del self.session.control.streams[name]
+            self._source.detach(self.session, name)
 
     def push_event(self, stream: str, payload: bytes) -> None:
         """Send an event that nobody has to subscribe to."""
@@ -114,47 +156,36 @@ class Connection:
 
     async def _send(self) -> None:
         try:
-            while True:
-                control, frames = await self.session.take()
-                if self._frozen:
-                    await trio.sleep_forever()
-                for step in self._faults.steps(control, frames):
-                    if isinstance(step, CloseWith):
-                        self.close(step.code, step.reason)
-                        break
-                    if not isinstance(step, bytes):
-                        await self._act(step)
-                    elif step:
-                        await self._stream.send_all(step)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._outgoing.run()
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
             self._scope.cancel()
 
-    async def _act(self, action: Action) -> None:
-        if isinstance(action, CutMidFrame | Cut):
-            self.cut()
+    async def _act(self, action: ToDo, fault: Fault) -> None:
+        """What a fault does to the connection."""
+        if isinstance(action, Cut):
+            self.cut(reset=action.reset)
             await trio.sleep_forever()
         elif isinstance(action, HalfOpen):
-            self.freeze()
-            await trio.sleep_forever()
+            self.freeze(fault.for_s)
+            await self._valve.passed()
+        elif isinstance(action, CloseWith):
+            self.close(action.code, action.reason, linger=action.linger)
+        elif isinstance(action, LoseSubscriptions):
+            self.lose(fault.streams)
+        elif isinstance(action, ServerShutdown):
+            self.announce_shutdown(action.lead_s)
 
     async def _read(self) -> None:
-        with self._reading:
-            try:
-                while True:
-                    for event in self._ws.events():
-                        if isinstance(event, CloseConnection):
-                            await self._answer_close(event)
-                            return
-                        self._handle(event)
-                    data = await self._stream.receive_some(_READ_BYTES)
-                    if not data:
-                        self._scope.cancel()
-                        return
-                    self._ws.receive_data(bytes(data))
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                self._scope.cancel()
-        if self._frozen:
-            await trio.sleep_forever()
+        try:
+            while (arrival := await self._incoming.next()) is not None:
+                if not isinstance(arrival, CloseConnection):
+                    self._handle(arrival)
+                elif not self._lingering and not self._faults.lasting(IgnoreClose, trio.current_time()):
+                    await self._answer_close(arrival)
+                    return
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client has gone: the same as its end of the stream
+        self._scope.cancel()
 
     async def _answer_close(self, event: CloseConnection) -> None:
         self._leave()
@@ -162,32 +193,42 @@ class Connection:
             self._closing = True
             self.session.push_control(close_frame(_answerable(event.code)))
         self._scope.deadline = trio.current_time() + _CLOSE_PATIENCE_S
-        await self.session.wait_sent()
+        await self._outgoing.wait_sent()
         self._scope.cancel()
 
-    def _handle(self, event: object) -> None:
-        if isinstance(event, Message):
-            room = self._limits.control_bytes_max + 1 - len(self._message)
-            data = event.data.encode() if isinstance(event, TextMessage) else bytes(event.data)
-            self._message += data[:room]
-            if not event.message_finished:
-                return
+    def _handle(self, arrival: Arrival) -> None:
         if self._closing:
-            self._message.clear()
             return
-        if not self._incoming.message(trio.current_time()):
+        if not self._limiter.message(trio.current_time()):
             self.close(1008, "Too many requests")
-        elif isinstance(event, Ping):
-            self.session.push_control(control_frame(OPCODE_PONG, bytes(event.payload)))
-        elif isinstance(event, Pong):
-            self._pong(bytes(event.payload))
-        elif isinstance(event, Message):
-            message, self._message = bytes(self._message), bytearray()
-            self._control(message)
+        elif isinstance(arrival, Ping):
+            self._answer_ping(control_frame(OPCODE_PONG, bytes(arrival.payload)))
+        elif isinstance(arrival, Pong):
+            self._heartbeat.pong(bytes(arrival.payload))
+        elif isinstance(arrival, Whole):
+            self._control(arrival.data)
+
+    def _answer_ping(self, pong: bytes) -> None:
+        slow = self._faults.lasting(SlowPongs, trio.current_time())
+        if slow is None:
+            self.session.push_control(pong)
+        elif slow.delay_s is not None:
+            self._push_after(slow.delay_s, pong)
 
     def _control(self, message: bytes) -> None:
-        reply = self.session.control.handle(message)
-        self.session.push_control(text_frame(reply.text))
+        fault = self._faults.request_fault(trio.current_time())
+        control = self.session.control
+        if isinstance(fault, ReplyError):
+            flat = None if fault.form is None else fault.form == "flat"
+            self.session.push_control(text_frame(control.refuse(message, fault.code, fault.msg, flat=flat)))
+            return
+        if isinstance(fault, NoReply) and not fault.effect:
+            return
+        reply = control.handle(message)
+        if isinstance(fault, DelayReply):
+            self._push_after(fault.delay_s, text_frame(reply.text))
+        elif not isinstance(fault, NoReply):
+            self.session.push_control(text_frame(reply.text))
         for name in reply.unsubscribed:
             self._source.detach(self.session, name)
         for name in reply.subscribed:
@@ -195,31 +236,27 @@ class Connection:
         if reply.close:
             self.close(*reply.close)
 
-    def _pong(self, payload: bytes) -> None:
-        if payload in self._unanswered:
-            answered_s = self._unanswered[payload]
-            self._unanswered = {ping: at for ping, at in self._unanswered.items() if at > answered_s}
-
     async def _keep(self) -> None:
         """Pings, the pong deadline, the age limit."""
-        started_s = trio.current_time()
-        ping_s = started_s + self._limits.ping_interval_s
         while True:
-            pong_s = min(self._unanswered.values(), default=math.inf) + self._limits.pong_timeout_s
-            end_s = started_s + self._limits.lifetime_s
-            await trio.sleep_until(min(ping_s, pong_s, end_s))
+            await trio.sleep_until(self._heartbeat.next_s)
+            await self._valve.passed()
             now_s = trio.current_time()
-            if now_s >= end_s:
+            due = self._heartbeat.due(now_s)
+            if due == "too old" and self._limits.abrupt_end:
+                self.cut()
+            elif due == "too old":
                 self.close(1001)
                 return
-            if min(self._unanswered.values(), default=math.inf) + self._limits.pong_timeout_s <= now_s:
+            elif due == "pong timeout":
                 self.close(1008, "Pong timeout")
                 return
-            if now_s >= ping_s:
+            elif due == "ping" and self._faults.lasting(NoPings, now_s):
+                self._heartbeat.skip_ping()
+            elif due == "ping":
                 payload = str(self._source.now_ms()).encode()
-                self._unanswered[payload] = now_s
+                self._heartbeat.pinged(payload, now_s)
                 self.session.push_control(control_frame(OPCODE_PING, payload))
-                ping_s += self._limits.ping_interval_s
 
     async def _watch(self) -> None:
         """Ends the connection when its source says so, or when its reader is too slow."""
@@ -227,5 +264,21 @@ class Connection:
         if self.session.verdict is None:
             self.cut()
         else:
-            await self.session.wait_sent()
+            await self._outgoing.wait_sent()
             self.close(self.session.verdict)
+
+    def _push_after(self, delay_s: float, frame: bytes) -> None:
+        if self._later is not None:
+            self._later.start_soon(self._push_then, delay_s, frame)
+
+    async def _push_then(self, delay_s: float, frame: bytes) -> None:
+        await trio.sleep(delay_s)
+        self.session.push_control(frame)
+
+    async def _thaw_after(self, for_s: float) -> None:
+        await trio.sleep(for_s)
+        self._valve.open()
+
+    async def _close_after(self, lead_s: float) -> None:
+        await trio.sleep(lead_s)
+        self.close(1001)

@@ -97,6 +97,15 @@ class ControlState:
         except _Refused as refused:
             return self._error(request_id, refused.code, refused.text)
 
+    def refuse(self, message: bytes, code: int, text: str, *, flat: bool | None = None) -> bytes:
+        """An error for a message that is not looked at, but for its id; `flat`: None = as configured."""
+        try:
+            request = json.loads(message)
+        except (ValueError, RecursionError):
+            request = None
+        request_id = request.get("id", _NO_ID) if isinstance(request, dict) else _NO_ID
+        return _dump(_error_body(request_id, code, text, flat=self._flat_errors if flat is None else flat))
+
     def over_limit(self) -> Reply | None:
         """The error for a URL that names too many streams; None when it does not."""
         if len(self.streams) <= self._streams_max:
@@ -134,16 +143,21 @@ class ControlState:
         return Reply(_result(self.combined, request_id))
 
     def _error(self, request_id: object, code: int, text: str) -> Reply:
-        error: dict[str, object] = {"code": code, "msg": text}
-        body = error if self._flat_errors else {"error": error}
-        if request_id is not _NO_ID:
-            body = {**body, "id": request_id if _is_id(request_id) else None}
+        body = _error_body(request_id, code, text, flat=self._flat_errors)
         close = None
         if code == _TOO_MANY_STREAMS:
             close = (1008, "Too many subscriptions")
         elif self._close_on_bad_request and code in (2, 3):
             close = (1008, "Invalid request")
         return Reply(_dump(body), close=close)
+
+
+def _error_body(request_id: object, code: int, text: str, *, flat: bool) -> dict[str, object]:
+    error: dict[str, object] = {"code": code, "msg": text}
+    body: dict[str, object] = error if flat else {"error": error}
+    if request_id is _NO_ID:
+        return body
+    return {**body, "id": request_id if _is_id(request_id) else None}
 
 
 def _checked(request: object, text: str) -> tuple[str, list[Any]]:

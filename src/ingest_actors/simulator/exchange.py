@@ -16,6 +16,8 @@ from starlette.applications import Starlette
 from trio.testing import memory_stream_pair
 
 from ingest_actors.simulator.config import SimulatorConfig
+from ingest_actors.simulator.fault_run import FaultRun, Fired
+from ingest_actors.simulator.faults import Fault
 from ingest_actors.simulator.market.source import MarketSource
 from ingest_actors.simulator.playback import RecordingSource
 from ingest_actors.simulator.recording import Recording
@@ -46,6 +48,7 @@ class SimulatedExchange:
         server: WebSocketServer,
         rest_app: Starlette,
         *,
+        faults: FaultRun,
         nursery: trio.Nursery,
         ws_url: str | None,
         rest_url: str | None,
@@ -58,6 +61,22 @@ class SimulatedExchange:
         self.rest_url = rest_url
         self.ca_file = ca_file
         self._nursery = nursery
+        self._faults = faults
+
+    @property
+    def fired(self) -> list[Fired]:
+        """The faults that have happened so far, in their order (the last 100,000)."""
+        return list(self._faults.fired)
+
+    def inflict(self, fault: Fault) -> None:
+        """Let something go wrong: at once, or, with a trigger, at times and counts that begin now.
+
+        Without a trigger, or with `at_s`, it befalls the connections that are open; otherwise later ones too.
+
+        Raises:
+            SettingsError: it changes the market, and this market cannot, or has no such symbol.
+        """
+        self._faults.inflict(fault)
 
     async def serve_stream(self, stream: trio.abc.Stream, address: str | None = None) -> None:
         """Serve one WebSocket client over any stream, to the end of the connection.
@@ -91,12 +110,17 @@ async def open_exchange(config: SimulatorConfig) -> AsyncIterator[SimulatedExcha
     `SimulatedExchange.rest_app`. Leaving the block, or cancelling it, cuts every connection.
 
     Raises:
-        SettingsError: TLS was asked for and is not installed; a recording cannot be read.
+        SettingsError: TLS was asked for and is not installed; a recording cannot be read; a fault changes the
+            market in a way that a recording cannot.
         OSError: a port is taken.
     """
     source = await _open_source(config)
-    server = WebSocketServer(source, config.limits, config.faults, seed=config.seed)
-    rest_app = make_rest_app(source, weight_per_minute=config.limits.weight_per_minute)
+    faults = FaultRun(config.faults, source)
+    server = WebSocketServer(source, config.limits, faults, seed=config.seed, frame_per_send=config.frame_per_record)
+    limits = config.limits
+    rest_app = make_rest_app(
+        source, weight_per_minute=limits.weight_per_minute, raw_requests_max=limits.raw_requests_max
+    )
     context: ssl.SSLContext | None = None
     ca_file = server_file = None
     with ExitStack() as stack:
@@ -105,10 +129,18 @@ async def open_exchange(config: SimulatorConfig) -> AsyncIterator[SimulatedExcha
             context, ca_file, server_file = make_tls(directory, config.host, "localhost", "127.0.0.1", "::1")
         async with _open_nursery() as nursery:
             await nursery.start(_run_source, source)
+            await nursery.start(_run_faults, faults)
             ws_url = await _serve_websocket(nursery, server, config, context)
             rest_url = await _serve_rest(nursery, rest_app, config, server_file)
             yield SimulatedExchange(
-                source, server, rest_app, nursery=nursery, ws_url=ws_url, rest_url=rest_url, ca_file=ca_file
+                source,
+                server,
+                rest_app,
+                faults=faults,
+                nursery=nursery,
+                ws_url=ws_url,
+                rest_url=rest_url,
+                ca_file=ca_file,
             )
 
 
@@ -158,6 +190,10 @@ async def _open_source(config: SimulatorConfig) -> Source:
 
 async def _run_source(source: Source, *, task_status: trio.TaskStatus[None]) -> None:
     await source.run(task_status=task_status)
+
+
+async def _run_faults(faults: FaultRun, *, task_status: trio.TaskStatus[None]) -> None:
+    await faults.run(task_status=task_status)
 
 
 async def _serve_websocket(

@@ -1,32 +1,26 @@
-"""Fault scripts in files: TOML, one table a fault.
+"""Fault scripts in files: TOML, one table a fault. `docs/how-to/fault-scripts.md` has the whole vocabulary.
+
+seed = 7                  # of everything that happens at random
 
 [[fault]]
-do = "cut_mid_frame"      # or cut, half_open, mute, close
-after_frames = 1000       # of the connection's data frames; 0 when left out
-connections = [1, 3]      # by the order of their handshakes; every one when left out
-
-[[fault]]
-do = "close"
-code = 1001
-reason = "going away"
+do = "cut_mid_frame"      # an action, and its options
+after_frames = 1000       # at most one trigger
+connections = [1, 3]      # what it is limited to
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from ingest_actors.errors import SettingsError
-from ingest_actors.simulator.faults import Action, CloseWith, Cut, CutMidFrame, Fault, FaultScript, HalfOpen, Mute
+from ingest_actors.simulator.fault_values import given
+from ingest_actors.simulator.faults import ACTIONS, Fault, FaultScript, options_of
 
-_ACTIONS: dict[str, type[Action]] = {
-    "cut_mid_frame": CutMidFrame,
-    "cut": Cut,
-    "half_open": HalfOpen,
-    "mute": Mute,
-    "close": CloseWith,
-}
+_FAULT_KEYS = [entry.name for entry in dataclasses.fields(Fault) if entry.name != "action"]
 
 
 def read_faults(path: Path) -> FaultScript:
@@ -36,35 +30,89 @@ def read_faults(path: Path) -> FaultScript:
         SettingsError: it cannot be read, or asks for something that there is not; every problem is named.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise SettingsError([f"faults {path}: cannot be read: {error.strerror}"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise SettingsError([f"faults {path}: is not TOML: {error}"]) from error
-    problems = [f"faults {path}: unknown table {name!r}; accepted: fault" for name in content if name != "fault"]
+    return parse_faults(text, f"faults {path}")
+
+
+def parse_faults(text: str, name: str = "faults") -> FaultScript:
+    """The script in a text.
+
+    Args:
+        text: TOML.
+        name: what problems begin with.
+
+    Raises:
+        SettingsError: it asks for something that there is not; every problem is named.
+    """
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError([f"{name}: is not TOML: {error}"]) from error
+    accepted = "accepted: seed, fault"
+    problems = [f"{name}: unknown table {key!r}; {accepted}" for key in content if key not in ("fault", "seed")]
+    seed = content.get("seed", 0)
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        problems.append(f"{name}: seed = {seed!r}; accepted: a whole number")
     tables = content.get("fault", [])
     faults = []
     for number, table in enumerate(tables if isinstance(tables, list) else [tables], 1):
         try:
-            faults.append(_fault(dict(table)))
-        except (ValueError, TypeError) as error:
-            problems.append(f"faults {path}, fault {number}: {error}")
+            faults.append(_fault(table))
+        except ValueError as error:
+            problems += [f"{name}, fault {number}: {problem}" for problem in str(error).split("; also ")]
     if problems:
         raise SettingsError(problems)
-    return FaultScript(faults)
+    return FaultScript(faults, seed=seed)
 
 
-def _fault(table: dict[str, Any]) -> Fault:
-    name = table.pop("do", None)
-    if name not in _ACTIONS:
-        raise ValueError(f"do = {name!r}; accepted: {', '.join(_ACTIONS)}")
-    after_frames = table.pop("after_frames", 0)
-    connections = table.pop("connections", [])
-    if not isinstance(after_frames, int) or after_frames < 0:
-        raise ValueError(f"after_frames = {after_frames!r}; accepted: a whole number from 0")
-    if not isinstance(connections, list) or not all(isinstance(number, int) for number in connections):
-        raise ValueError(f"connections = {connections!r}; accepted: a list of whole numbers from 1")
-    options = {key: table.pop(key) for key in ("code", "reason") if key in table and name == "close"}
-    if table:
-        raise ValueError(f"unknown: {', '.join(table)}")
-    return Fault(_ACTIONS[name](**options), after_frames=after_frames, connections=frozenset(connections))
+def dump_faults(script: FaultScript) -> str:
+    """A script as text that `parse_faults` reads again."""
+    tables = [f"seed = {script.seed}\n"]
+    for fault in script.faults:
+        table = {"do": fault.action.DO, **given(fault.action), **given(fault)}
+        del table["action"]
+        tables.append("".join(["\n[[fault]]\n", *(f"{key} = {_toml(value)}\n" for key, value in table.items())]))
+    return "".join(tables)
+
+
+def _fault(table: object) -> Fault:
+    if not isinstance(table, dict):
+        raise ValueError(f"{table!r}; accepted: a table that begins with [[fault]]")  # noqa: TRY004 - one kind
+    name = table.get("do")
+    if name not in ACTIONS:
+        raise ValueError(f"do = {name!r}; accepted: {', '.join(ACTIONS)}")
+    options = [entry.name for entry in options_of(ACTIONS[name])]
+    needed = [entry.name for entry in options_of(ACTIONS[name]) if entry.default is dataclasses.MISSING]
+    accepted = ", ".join(("do", *options, *_FAULT_KEYS))
+    problems = [f"unknown: {key}; accepted: {accepted}" for key in table if key not in ("do", *options, *_FAULT_KEYS)]
+    problems += [f"{key}: is missing; {name} needs it" for key in needed if key not in table]
+    if problems:
+        raise ValueError("; also ".join(problems))
+    own = {key: value for key, value in table.items() if key in options}
+    rest = {key: _value(key, value) for key, value in table.items() if key in _FAULT_KEYS}
+    return Fault(ACTIONS[name](**own), **rest)
+
+
+def _value(key: str, value: object) -> Any:
+    if key != "connections" or not isinstance(value, list):
+        return value
+    try:
+        return frozenset(value)
+    except TypeError:
+        return value  # which is refused with the rest
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, frozenset):
+        return str(sorted(value))
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_toml(key)} = {_toml(entry)}" for key, entry in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, bool | str):  # a basic string of TOML has the same escapes, and wants one more
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)

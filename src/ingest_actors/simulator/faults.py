@@ -1,122 +1,253 @@
-"""What goes wrong on purpose.
+"""What goes wrong on purpose: faults, and scripts of them.
 
-Everything that a connection sends passes through a `ConnectionFaults`, which turns the frames that are due into steps:
-bytes to send, and what to do to the connection. Without a script the frames are joined and sent. A new kind of fault is
-a new action, or another subclass of `FaultScript` whose `open_connection` hands out a `ConnectionFaults` of one's own.
+A fault is an action (see `ingest_actors.simulator.fault_actions` and `fault_refusals`), a trigger, and what it is
+limited to. The same in a file: `ingest_actors.simulator.fault_file`. To add a kind of fault, add an action, and carry
+it out where its place says: `fault_plan` decides about connections, `fault_run` about everything else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any
 
+from ingest_actors.simulator.fault_actions import (
+    Action,
+    AddFields,
+    CloseWith,
+    Cut,
+    CutMidFrame,
+    Drop,
+    Duplicate,
+    Fragment,
+    Garbage,
+    HalfOpen,
+    IgnoreClose,
+    LoseSubscriptions,
+    Mute,
+    NoPings,
+    Reorder,
+    ServerShutdown,
+    Slow,
+    SlowPongs,
+    Truncate,
+)
+from ingest_actors.simulator.fault_refusals import (
+    DelayReply,
+    DropHandshake,
+    ListSymbol,
+    NoReply,
+    RefuseHandshake,
+    ReplyError,
+    ResetIds,
+    RestCutShort,
+    RestError,
+    RestHang,
+    RestLag,
+    RestNotJson,
+    SetStatus,
+    SilentHandshake,
+)
+from ingest_actors.simulator.fault_values import (
+    GLOB,
+    NUMBERS,
+    PROBABILITY,
+    given,
+    option,
+    problems_of,
+    seconds,
+    whole,
+)
 
-@dataclass(frozen=True, slots=True)
-class CutMidFrame:
-    """Send the first half of a frame, then end the connection without a close frame."""
+__all__ = [  # the actions too: scripts need nothing but this module
+    "ACTIONS",
+    "ON_CONNECTIONS",
+    "Action",
+    "AddFields",
+    "CloseWith",
+    "Cut",
+    "CutMidFrame",
+    "DelayReply",
+    "Drop",
+    "DropHandshake",
+    "Duplicate",
+    "Fault",
+    "FaultScript",
+    "Fragment",
+    "Garbage",
+    "HalfOpen",
+    "IgnoreClose",
+    "ListSymbol",
+    "LoseSubscriptions",
+    "Mute",
+    "NoPings",
+    "NoReply",
+    "RefuseHandshake",
+    "Reorder",
+    "ReplyError",
+    "ResetIds",
+    "RestCutShort",
+    "RestError",
+    "RestHang",
+    "RestLag",
+    "RestNotJson",
+    "ServerShutdown",
+    "SetStatus",
+    "SilentHandshake",
+    "Slow",
+    "SlowPongs",
+    "Truncate",
+    "options_of",
+]
 
+ACTIONS: dict[str, type[Action]] = {
+    action.DO: action
+    for action in (
+        Cut, HalfOpen, CloseWith, Garbage, LoseSubscriptions, ServerShutdown,
+        CutMidFrame, Truncate, Fragment, Duplicate, Reorder, Drop, AddFields,
+        Mute, Slow, NoPings, SlowPongs, IgnoreClose, DelayReply, NoReply, ReplyError,
+        RefuseHandshake, SilentHandshake, DropHandshake,
+        RestError, RestHang, RestCutShort, RestNotJson, RestLag,
+        ResetIds, SetStatus, ListSymbol,
+    )
+}  # fmt: skip
+"""Every action, by its word in a script."""
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """End the connection between two frames, without a close frame: clients see 1006."""
+ON_CONNECTIONS = frozenset(("instant", "frames", "lasting", "requests"))
+"""Places of the actions that befall connections which are open."""
 
-
-@dataclass(frozen=True, slots=True)
-class HalfOpen:
-    """Neither send nor read any more, and keep the connection open: what a dead router looks like."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mute:
-    """Send no more events, but go on answering pings and control messages."""
-
-
-@dataclass(frozen=True, slots=True)
-class CloseWith:
-    """Send a close frame."""
-
-    code: int = 1001
-    reason: str = ""
-
-
-Action: TypeAlias = CutMidFrame | Cut | HalfOpen | Mute | CloseWith
-Step: TypeAlias = bytes | Action
+_TRIGGERS = ("at_s", "after_s", "after_frames", "after_events", "every_s", "probability")
+_TRIGGERS_OF = {
+    "handshake": ("at_s", "every_s", "probability"),
+    "rest": ("at_s", "every_s", "probability"),
+    "market": ("at_s", "every_s"),
+}
+_LIMITS_OF = {
+    "instant": ("connections", "streams"),
+    "frames": ("connections", "streams"),
+    "lasting": ("connections", "streams", "for_s"),
+    "requests": ("connections", "streams", "for_s"),
+    "handshake": ("connections", "for_s"),
+    "rest": ("endpoints", "for_s"),
+    "market": (),
+}
+"""Which of the limits that not every action has each place has."""
+_LIMITS = ("connections", "streams", "endpoints", "for_s")
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong.
+    """One thing that goes wrong. At most one trigger; without one, it holds from the start of what it befalls.
 
     Attributes:
         action: what happens.
-        after_frames: how many data frames a connection has sent before it happens.
-        connections: to which connections, counted from 1 in the order of their handshakes; empty = to every one.
+        after_frames: trigger: so many data frames after a connection's start.
+        connections: only these, counted from 1 as they come; empty = every one.
+        at_s: trigger: seconds after the exchange opened; befalls the connections that are open then.
+        after_s: trigger: seconds after a connection opened.
+        after_events: trigger: so many events of `streams` on a connection.
+        every_s: trigger: at random, every so many seconds on average (for connections: each of them).
+        probability: trigger: at random, with this probability for each data frame (of `streams`), or each request.
+        times: how often on one connection, or how many requests in all; None = once for what happens at a time or
+            after a count (which is the interval when there are more), without limit for the rest.
+        in_all: how often over all connections; None = no limit.
+        for_s: how long it lasts, seconds; None = to the end of the connection, or for one request.
+        until_s: never later than this, seconds after the exchange opened.
+        streams: only these, by name or glob.
+        endpoints: only these REST endpoints, by name (``aggTrades``) or glob.
+
+    Raises:
+        ValueError: something is given that is not accepted; every problem is named.
     """
 
     action: Action
-    after_frames: int = 0
-    connections: frozenset[int] = frozenset()
+    after_frames: int | None = option(None, whole(0))
+    connections: frozenset[int] = option(frozenset(), NUMBERS)
+    at_s: float | None = option(None, seconds())
+    after_s: float | None = option(None, seconds())
+    after_events: int | None = option(None, whole(0))
+    every_s: float | None = option(None, seconds(above_zero=True))
+    probability: float | None = option(None, PROBABILITY)
+    times: int | None = option(None, whole(1))
+    in_all: int | None = option(None, whole(1))
+    for_s: float | None = option(None, seconds(above_zero=True))
+    until_s: float | None = option(None, seconds(above_zero=True))
+    streams: str = option("*", GLOB)
+    endpoints: str = option("*", GLOB)
 
+    def __post_init__(self) -> None:
+        problems = [*problems_of(self.action), *problems_of(self), *_contradictions(self)]
+        if problems:
+            raise ValueError("; also ".join(problems))
 
-class ConnectionFaults:
-    """The faults of one connection. All that it sends passes through `steps`."""
-
-    def __init__(self, faults: Sequence[Fault] = ()) -> None:
-        self._pending = sorted(faults, key=lambda fault: fault.after_frames)
-        self._sent = 0
-        self._muted = False
-
-    def steps(self, control: Sequence[bytes], frames: Sequence[bytes]) -> Iterator[Step]:
-        """What to do with what is due.
-
-        Args:
-            control: pings, pongs, closes and replies to control messages, as they go over the wire.
-            frames: data frames, each one whole WebSocket message, or many joined (see `whole_frames`).
-        """
-        if not self._pending and not self._muted:
-            yield b"".join((*control, *frames))
-            return
-        yield b"".join(control)
-        rest = list(frames)
-        while self._pending:
-            fault = self._pending[0]
-            missing = fault.after_frames - self._sent
-            if missing > len(rest) or (missing == len(rest) and isinstance(fault.action, CutMidFrame)):
-                break
-            self._pending.pop(0)
-            yield self._send(rest[:missing])
-            rest = rest[missing:]
-            if isinstance(fault.action, CutMidFrame):
-                yield rest[0][: max(1, len(rest[0]) // 2)]
-            self._muted = self._muted or isinstance(fault.action, Mute)
-            yield fault.action
-        yield self._send(rest)
+    def __repr__(self) -> str:
+        options = {name: value for name, value in given(self).items() if name != "action"}
+        return f"Fault({', '.join([repr(self.action), *(f'{name}={value!r}' for name, value in options.items())])})"
 
     @property
-    def whole_frames(self) -> bool:
-        """Whether `steps` must be given frames one by one, because they are counted."""
-        return bool(self._pending)
+    def trigger(self) -> str:
+        """Name of the trigger; empty without one."""
+        return next((name for name in _TRIGGERS if getattr(self, name) is not None), "")
 
-    def _send(self, frames: list[bytes]) -> bytes:
-        self._sent += len(frames)
-        return b"" if self._muted else b"".join(frames)
+    def befalls(self, number: int) -> bool:
+        """Whether connection `number` is one of those that it is limited to."""
+        return not self.connections or number in self.connections
+
+
+def _contradictions(fault: Fault) -> list[str]:
+    """What does not go together."""
+    do, place = fault.action.DO, fault.action.PLACE
+    used = [name for name in _TRIGGERS if getattr(fault, name) is not None]
+    accepted = _TRIGGERS_OF.get(place, _TRIGGERS)
+    problems = [
+        f"{name}: no trigger for {do}; accepted: {', '.join(accepted)}" for name in used if name not in accepted
+    ]
+    if len(used) > 1:
+        problems.append(f"{' and '.join(used)}: two triggers; accepted: one of {', '.join(accepted)}")
+    limits = _LIMITS_OF[place] + (("for_s",) if isinstance(fault.action, HalfOpen) else ())
+    accepted_limits = ", ".join((*limits, "times", "in_all", "until_s"))
+    problems += [
+        f"{name}: means nothing to {do}; accepted: {accepted_limits}"
+        for name in _LIMITS
+        if name in given(fault) and name not in limits
+    ]
+    if fault.for_s is not None and fault.probability is not None and place in ("requests", "handshake", "rest"):
+        problems.append(f"for_s and probability: {do} strikes one request then; accepted: one of the two")
+    if (fault.times or 1) > 1 and 0 in (fault.at_s, fault.after_s, fault.after_frames, fault.after_events):
+        problems.append(f"times = {fault.times} every 0; accepted: with a trigger above 0")
+    return problems
 
 
 class FaultScript:
-    """Which faults befall which connection. The default: none.
+    """What goes wrong with an exchange. The default: nothing.
 
     Args:
-        faults: what goes wrong, in any order.
+        faults: in any order; of those that are due at the same moment, the first goes first.
+        seed: of everything that happens at random.
     """
 
-    def __init__(self, faults: Sequence[Fault] = ()) -> None:
+    def __init__(self, faults: Sequence[Fault] = (), *, seed: int = 0) -> None:
         self.faults = tuple(faults)
+        self.seed = seed
 
-    def refuse_handshake(self, number: int) -> int | None:  # noqa: ARG002 - for subclasses
-        """The HTTP status that connection `number` is refused with; None lets it in."""
-        return None
+    def __repr__(self) -> str:
+        return f"FaultScript([{', '.join(map(repr, self.faults))}], seed={self.seed})"
 
-    def open_connection(self, number: int) -> ConnectionFaults:
-        """The faults of connection `number`, counted from 1."""
-        return ConnectionFaults([f for f in self.faults if not f.connections or number in f.connections])
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FaultScript) and (self.faults, self.seed) == (other.faults, other.seed)
+
+    def __hash__(self) -> int:
+        return hash((self.faults, self.seed))
+
+    @classmethod
+    def random(cls, seed: int, **limits: Any) -> FaultScript:
+        """A script of faults drawn at random; the same seed gives the same. See `fault_random.random_script`."""
+        from ingest_actors.simulator.fault_random import random_script  # noqa: PLC0415 - which knows this class
+
+        return random_script(seed, **limits)
+
+
+def options_of(kind: type[Action]) -> list[dataclasses.Field[Any]]:
+    """The options of an action."""
+    return list(dataclasses.fields(kind))  # type: ignore[arg-type]  # every action is a dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -76,6 +77,13 @@ class HandshakeLimiter:
         if len(attempts) > self._attempts_max * self._BAN_FACTOR:
             return 418
         return 429 if len(attempts) > self._attempts_max else None
+
+    def retry_after_s(self, address: str, now_s: float) -> int:
+        """How long until an attempt of this address succeeds, if it makes no more until then; whole seconds."""
+        attempts = self._attempts.get(address, ())
+        if len(attempts) < self._attempts_max:
+            return 0
+        return max(0, math.ceil(attempts[-self._attempts_max] + self._window_s - now_s))
 
 
 class MessageLimiter:

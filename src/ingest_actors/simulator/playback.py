@@ -162,12 +162,10 @@ def _push(session: Session, wanted: frozenset[bytes], block: Block) -> None:
     if session.combined and block.streams <= wanted and not session.whole_frames:
         session.push(block.wire)
         return
-    if session.combined:
-        frames = [text_frame(frame) for _, frame, stream in block.frames if stream in wanted]
-    else:
-        frames = [text_frame(raw_payload(frame, stream)) for _, frame, stream in block.frames if stream in wanted]
+    chosen = [(frame, stream) for _, frame, stream in block.frames if stream in wanted]
+    frames = [text_frame(frame if session.combined else raw_payload(frame, stream)) for frame, stream in chosen]
     if session.whole_frames:
-        for frame in frames:
-            session.push(frame)
+        for frame, (_, stream) in zip(frames, chosen, strict=True):
+            session.push(frame, stream.decode())
     elif frames:
         session.push(b"".join(frames))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+OPCODE_CONTINUATION = 0x0
 OPCODE_TEXT = 0x1
+OPCODE_BINARY = 0x2
 OPCODE_CLOSE = 0x8
 OPCODE_PING = 0x9
 OPCODE_PONG = 0xA
@@ -14,13 +16,14 @@ _MEDIUM = 126
 _LONG = 127
 
 
-def frame_header(size_bytes: int, opcode: int = OPCODE_TEXT) -> bytes:
-    """The header of one final, unmasked frame with a payload of `size_bytes`."""
+def frame_header(size_bytes: int, opcode: int = OPCODE_TEXT, *, final: bool = True) -> bytes:
+    """The header of one unmasked frame with a payload of `size_bytes`; `final`: the last, or only, one of a message."""
+    first = opcode | (_FIN if final else 0)
     if size_bytes <= _SHORT_MAX:
-        return bytes((_FIN | opcode, size_bytes))
+        return bytes((first, size_bytes))
     if size_bytes <= _MEDIUM_MAX:
-        return bytes((_FIN | opcode, _MEDIUM)) + size_bytes.to_bytes(2, "big")
-    return bytes((_FIN | opcode, _LONG)) + size_bytes.to_bytes(8, "big")
+        return bytes((first, _MEDIUM)) + size_bytes.to_bytes(2, "big")
+    return bytes((first, _LONG)) + size_bytes.to_bytes(8, "big")
 
 
 TEXT_HEADERS = tuple(frame_header(size_bytes) for size_bytes in range(4096))
