@@ -17,6 +17,7 @@ from ingest_actors.commands.signals import obey_signals
 from ingest_actors.console.http import serve_http
 from ingest_actors.errors import IngestError
 from ingest_actors.logs import get_logger
+from ingest_actors.proxies import Proxies
 from ingest_actors.service import Service
 from ingest_actors.settings import Settings
 
@@ -32,8 +33,10 @@ async def run_service(settings: Settings, *, make: Callable[[Settings], Service]
         The exit code.
     """
     log = get_logger()
-    log.info("service_started", version=program_version(), pid=os.getpid(), settings=settings.describe())
-    for warning in settings.warnings():
+    proxies = Proxies()
+    by_proxy = {"proxies": proxies.shown()} if proxies.given else {}
+    log.info("service_started", version=program_version(), pid=os.getpid(), settings=settings.describe(), **by_proxy)
+    for warning in (*settings.warnings(), *proxies.warnings()):
         log.warning("settings_warning", warning=warning)
     service = make(settings)
     signals: list[signal.Signals] = []

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from pathlib import Path
 
 from ingest_actors.commands.output import tell
 from ingest_actors.errors import SettingsError
 from ingest_actors.logs import get_logger, setup_logging
+from ingest_actors.proxies import NAMES as PROXY_NAMES
 from ingest_actors.settings import Settings
-from ingest_actors.settings.environment import ENV_FILE, gather
+from ingest_actors.settings.environment import ENV_FILE, gather, others_of_file
 
 
 def read_settings(env_file: Path | None) -> Settings:
@@ -55,8 +56,21 @@ def read_http_address(env_file: Path | None) -> tuple[str, int | None]:
     return settings.http_host, settings.http_port
 
 
+def adopt_proxies(env_file: Path | str, environ: MutableMapping[str, str]) -> None:
+    """Put what a file says about proxies into the environment, where everybody looks for it.
+
+    What the environment has already, in either case of a name, stays.
+    """
+    given = {name.upper() for name in environ}
+    names = {spelling for name in PROXY_NAMES for spelling in (name, name.lower())}
+    for name, value in others_of_file(env_file, names).items():
+        if name.upper() not in given:
+            environ[name] = value
+
+
 def _from_env(env_file: Path | None, *checks: Callable[[Settings], Iterable[str]]) -> Settings:
     """A file that was named must be there, even when its name is that of the default."""
     if env_file is not None and not env_file.exists():
         raise SettingsError([f"--env-file {env_file}: No such file; accepted: a file of NAME=value lines"])
+    adopt_proxies(env_file or ENV_FILE, os.environ)
     return Settings.from_env(env_file or ENV_FILE, checks=checks)

@@ -51,6 +51,11 @@ def gather(fields: Collection[str], *, env_file: str | Path | None, environ: Map
     return gathered
 
 
+def others_of_file(env_file: str | Path, names: Collection[str]) -> dict[str, str]:
+    """Variables of a file that are no settings of ours; nothing when it cannot be read, which `gather` tells."""
+    return {name: value for name, value in _read_file(Path(env_file), Gathered()).items() if name in names}
+
+
 def is_injected(name: str, value: str) -> bool:
     """Whether a container platform sets such a variable by itself, for a service that happens to be called so."""
     if name.endswith("_PORT") and _INJECTED_PORT.fullmatch(value):
