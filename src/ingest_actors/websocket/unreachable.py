@@ -32,7 +32,10 @@ _SUCCESS_HINT: Final = (
     " BINANCE_WS_URL, and proxies on the way"
 )
 _OTHER_STATUS_HINT: Final = "this is not the answer of a WebSocket server; check BINANCE_WS_URL, and proxies on the way"
-_CUT_HINT: Final = "it was cut off while opening; check that the port speaks what the URL says, and proxies on the way"
+_CUT_HINT: Final = (
+    "it was cut off while opening; check that the port speaks what the URL says (ws:// or wss://), and proxies on the"
+    " way"
+)
 _TLS_HINT: Final = "what answers there speaks TLS; is it wss:// instead of ws://? check BINANCE_WS_URL"
 
 _RETRY_AFTER: Final = re.compile(rb"\r\nretry-after:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
