@@ -4,16 +4,17 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 COVERAGE_MIN := 90
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench dist clean
+.PHONY: help demo test test-peers lint format bench dist clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 # At a terminal the demo is a job of its own, so that Ctrl-C reaches it and not make, which would call that an error.
 demo: $(VENV)/.installed  ## watch events flow from a simulated exchange into an embedded Kafka; Ctrl-C ends it
@@ -21,6 +22,9 @@ demo: $(VENV)/.installed  ## watch events flow from a simulated exchange into an
 
 test: lint  ## all checks and all tests, with branch coverage
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(PYTEST_ARGS)
+
+test-peers: $(VENV)/.installed-test $(PEERS)/.installed  ## other people's clients against the simulated exchange
+	PEERS_VENV=$(PEERS) $(BIN)/python -m pytest tests/peers $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-test  ## style, types and the directions of imports
 	$(BIN)/ruff check .
@@ -41,7 +45,7 @@ dist: $(VENV)/.installed-test  ## a wheel and a source archive, in dist/
 	$(BIN)/python -m build
 
 clean:  ## remove what these targets have made, but for the broker's jars in the user's cache
-	rm -rf $(VENV) dist build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) dist build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # The stamps say what is installed, so that the second run is quick; a changed pyproject.toml installs again.
 
@@ -59,6 +63,13 @@ $(VENV)/.installed-bench: $(BIN)/python pyproject.toml
 	@echo "installing ingest-actors and what its benches need into $(VENV)"
 	@$(PIP) --editable '.[bench,dev-broker]'
 	@touch $@ $(VENV)/.installed
+
+# Other people's clients have an environment of their own, and each its own list: what one cannot be without (a C
+# compiler, say) keeps only that one out, and its tests are skipped with the reason.
+$(PEERS)/.installed: $(BIN)/python tests/peers/install.py $(wildcard tests/peers/requirements-*.txt)
+	@echo "installing other people's clients into $(PEERS)"
+	@$(BIN)/python tests/peers/install.py $(PEERS)
+	@touch $@
 
 # PYTHON names the interpreter; otherwise the first of these that is new enough. (A shim that only says that its
 # version is not installed is passed over.)
