@@ -17,7 +17,13 @@ from ws_client import WsClient
 
 from ingest_actors.errors import SettingsError
 from ingest_actors.testing import (
+    CloseWith,
+    Cut,
+    CutMidFrame,
     ExchangeFailed,
+    Fault,
+    FaultScript,
+    RefuseHandshake,
     SimulatorConfig,
     ThreadedExchange,
     exchange_in_thread,
@@ -104,6 +110,39 @@ def test_one_connection_of_several_can_be_cut():
         second.close()
         with pytest.raises(LookupError, match=r"connection 1 is not open; open are: "):
             exchange.cut(1)
+
+
+def test_something_goes_wrong_when_the_test_says_so():
+    with exchange_in_thread(**QUICK) as exchange:
+        clients = [WsClient(f"{exchange.ws_url}/ws/btcusdt@trade") for _ in range(2)]
+        exchange.wait_for_connections(2)
+        exchange.inflict(Fault(CutMidFrame(), connections=frozenset({2})))
+        assert clients[1].ending() is None
+        (fired,) = exchange.wait_for_faults()
+        assert (fired.fault.action, fired.connection) == (CutMidFrame(), 2)
+        exchange.inflict(CloseWith(4000, "enough"))
+        assert clients[0].ending() == (4000, "enough")
+        assert [happened.connection for happened in exchange.fired] == [2, 1]
+        with pytest.raises(TimeoutError, match=r"waited 0.05 s for 3 faults to happen"):
+            exchange.wait_for_faults(3, timeout_s=0.05)
+
+
+@pytest.mark.parametrize("faults", [[Fault(Cut(), after_frames=3)], FaultScript([Fault(Cut(), after_frames=3)])])
+def test_a_script_of_what_goes_wrong_can_be_given(faults):
+    with exchange_in_thread(faults=faults, **QUICK) as exchange:
+        for number in (1, 2):
+            client = WsClient(f"{exchange.ws_url}/ws/btcusdt@trade")
+            assert client.ending() is None
+            assert exchange.wait_for_faults(number)[-1].connection == number
+
+
+def test_a_bare_action_in_a_script_holds_from_the_start():
+    with exchange_in_thread(faults=[RefuseHandshake(451)], **QUICK) as exchange:
+        with socket.create_connection(exchange.ws_url.removeprefix("ws://").split(":"), 5) as client:
+            client.sendall(b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+            client.sendall(b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+            assert client.recv(1000).startswith(b"HTTP/1.1 451 ")
+        assert [happened.fault for happened in exchange.fired] == [Fault(RefuseHandshake(451))]
 
 
 def test_connections_can_be_closed_with_a_code():

@@ -13,6 +13,8 @@ import trio
 from ingest_actors.simulator import SimulatedExchange, SimulatorConfig
 from ingest_actors.simulator import open_exchange as open_simulated_exchange
 from ingest_actors.simulator.connection import Connection
+from ingest_actors.simulator.fault_run import Fired
+from ingest_actors.simulator.faults import Action, Fault, FaultScript
 from ingest_actors.simulator.rest_data import AggregateRow, TradeRow
 from ingest_actors.testing.oracle import Book, Oracle
 
@@ -40,8 +42,19 @@ class ClientConnection:
 
 
 def config_of(config: SimulatorConfig | None, changes: dict[str, Any]) -> SimulatorConfig:
-    """A configuration with some fields changed. Raises TypeError for a field that there is not."""
+    """A configuration with some fields changed; `faults` may be a list of them, or of bare actions.
+
+    Raises:
+        TypeError: there is no such field.
+    """
+    faults = changes.get("faults")
+    if isinstance(faults, list | tuple):
+        changes = changes | {"faults": FaultScript([_fault(fault) for fault in faults])}
     return replace(config or SimulatorConfig(), **changes)
+
+
+def _fault(given: Fault | Action) -> Fault:
+    return given if isinstance(given, Fault) else Fault(given)
 
 
 class Exchange:
@@ -95,6 +108,24 @@ class Exchange:
     def subscriptions(self) -> set[str]:
         """The streams that any open connection is subscribed to, dead names too."""
         return {name for connection in self.connections() for name in connection.streams}
+
+    @property
+    def fired(self) -> list[Fired]:
+        """The faults that have happened, oldest first: when, which, and to which connection."""
+        return self.simulated.fired
+
+    def inflict(self, fault: Fault | Action) -> None:
+        """Let something go wrong: at once, or when its trigger says, counted from now.
+
+        Without a trigger it befalls the connections that are open; with one, later ones too, but for `at_s`.
+
+        Args:
+            fault: a fault, or an action alone: ``exchange.inflict(CutMidFrame())``.
+
+        Raises:
+            SettingsError: it is done to the market, and this market cannot.
+        """
+        self.simulated.inflict(_fault(fault))
 
     async def cut(self, *numbers: int) -> int:
         """End connections at once, without a close frame; return when they are gone, with how many there were.
@@ -174,6 +205,15 @@ class Exchange:
         await self._wait(lambda: wanted <= self.subscriptions(), f"subscriptions to {', '.join(streams)}", timeout_s)
         return self.connections()
 
+    async def wait_for_faults(self, count: int = 1, timeout_s: float = WAIT_MAX_S) -> list[Fired]:
+        """Wait until at least `count` faults have happened; all that have are returned.
+
+        Raises:
+            TimeoutError: fewer had in time.
+        """
+        await self._wait(lambda: len(self.fired) >= count, f"{count} faults to happen", timeout_s)
+        return self.fired
+
     def _open(self) -> dict[int, Connection]:
         return self.simulated.server.connections
 
@@ -204,7 +244,7 @@ async def open_exchange(config: SimulatorConfig | None = None, **changes: Any) -
 
     Args:
         config: what to simulate; the default is five symbols in real time on free ports.
-        changes: fields of `config` to be changed.
+        changes: fields of `config` to be changed; `faults` may be a list of faults.
 
     Raises:
         TypeError: there is no such field.

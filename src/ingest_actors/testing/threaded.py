@@ -17,6 +17,8 @@ import trio
 from ingest_actors.errors import IngestError
 from ingest_actors.nursery import most_telling
 from ingest_actors.simulator import SimulatorConfig
+from ingest_actors.simulator.fault_run import Fired
+from ingest_actors.simulator.faults import Action, Fault
 from ingest_actors.simulator.rest_data import AggregateRow, TradeRow
 from ingest_actors.testing.exchange import WAIT_MAX_S, ClientConnection, Exchange, config_of, open_exchange
 from ingest_actors.testing.oracle import Book
@@ -111,6 +113,15 @@ class ThreadedExchange:
         """As `Exchange.subscriptions`."""
         return self._ask(Exchange.subscriptions)
 
+    @property
+    def fired(self) -> list[Fired]:
+        """As `Exchange.fired`."""
+        return self._ask(lambda exchange: exchange.fired)
+
+    def inflict(self, fault: Fault | Action) -> None:
+        """As `Exchange.inflict`."""
+        self._ask(Exchange.inflict, fault)
+
     def cut(self, *numbers: int) -> int:
         """As `Exchange.cut`."""
         return self._run_there(Exchange.cut, *numbers)
@@ -148,6 +159,10 @@ class ThreadedExchange:
     def wait_for_subscriptions(self, *streams: str, timeout_s: float = WAIT_MAX_S) -> list[ClientConnection]:
         """As `Exchange.wait_for_subscriptions`; blocks."""
         return self._wait(Exchange.wait_for_subscriptions, *streams, timeout_s=timeout_s)
+
+    def wait_for_faults(self, count: int = 1, timeout_s: float = WAIT_MAX_S) -> list[Fired]:
+        """As `Exchange.wait_for_faults`; blocks."""
+        return self._wait(Exchange.wait_for_faults, count, timeout_s=timeout_s)
 
     # The thread's side.
 
@@ -259,7 +274,7 @@ def exchange_in_thread(config: SimulatorConfig | None = None, **changes: Any) ->
 
     Args:
         config: what to simulate; the default is five symbols in real time on free ports.
-        changes: fields of `config` to be changed.
+        changes: fields of `config` to be changed; `faults` may be a list of faults.
 
     Raises:
         TypeError: there is no such field.
