@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import trio
 from trio.testing import lockstep_stream_pair
 
-from ingest_actors.actors.planner import Wanted
+from ingest_actors.actors.fleet import Wanted
 from ingest_actors.topology import Network
 from ingest_actors.websocket.feed import open_feed
 
@@ -142,10 +142,18 @@ class Unasked:
     """A subscriber without a protocol: everything is acknowledged."""
 
     def __init__(self, streams):
-        self.streams = streams
+        self.acknowledged = frozenset(streams)
+        self.missing = frozenset()
+        self.renewed = []
 
     def intercept(self, frames):
         return frames
 
     async def subscribe(self, feed):
-        yield len(self.streams)
+        yield len(self.acknowledged)
+
+    def carry(self, streams):
+        self.acknowledged = frozenset(streams)
+
+    def renew(self, streams):
+        self.renewed.extend(streams)

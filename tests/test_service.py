@@ -21,7 +21,7 @@ from ingest_actors.service import DrainTimedOut, Service
 from ingest_actors.settings import Settings
 from ingest_actors.simulator import SimulatorConfig, open_exchange
 from ingest_actors.simulator.config import Limits
-from ingest_actors.topology import NOTICES_MAX
+from ingest_actors.topology import NOTICES_MAX, SPARE_CONNECTIONS
 from sinks import MemorySink
 
 START_MS = 1_790_000_000_000
@@ -507,7 +507,8 @@ def room():
         "events": bounds.events_mailbox // event_bytes,
         "frames": bounds.frames_mailbox // frame_bytes,
         "carried by the connection": 1,
-        "read_ahead": -(-bounds.read_ahead_of_each(1) // frame_bytes),  # reading stops once it is at its bound
+        # reading stops once it is at its bound
+        "read_ahead": -(-bounds.read_ahead_of_each(1 + SPARE_CONNECTIONS) // frame_bytes),
     }
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 
 import httpx
 
-from ingest_actors.actors.planner import Wanted
+from ingest_actors.actors.fleet import Wanted
 from ingest_actors.announce import Announcer
 from ingest_actors.binance.endpoint import stream_urls
 from ingest_actors.binance.names import streams_for
 from ingest_actors.binance.rest import RestClient
 from ingest_actors.binance.rest_errors import RequestRefused
+from ingest_actors.binance.stream_watch import Question
 from ingest_actors.binance.subscriber import StreamSubscriber
-from ingest_actors.binance.symbols import expand_symbols, is_pattern
+from ingest_actors.binance.symbols import TRADING, expand_symbols, is_pattern
+from ingest_actors.binance.watched_stream import Activity
 from ingest_actors.errors import ExchangeUnreachable, SettingsError
 from ingest_actors.protocols import Feed, Subscriber
 from ingest_actors.proxies import Proxies
@@ -35,6 +37,7 @@ class Network:
         open_feed: opens a WebSocket; gets how much it may read ahead, in bytes, beside what `OpenFeed` gets.
         subscriber: makes the control protocol of a connection from its streams.
         resolve: asks the exchange what the settings amount to.
+        activity: asks it for the statistics of symbols; answers None when it does not; None = it cannot be asked.
         way: the proxy that leads to a URL, as it may be shown; empty when none does.
     """
 
@@ -42,6 +45,7 @@ class Network:
     open_feed: Callable[..., AbstractAsyncContextManager[Feed]]
     subscriber: Callable[[tuple[str, ...]], Subscriber]
     resolve: Callable[[Announcer], Awaitable[Wanted]]
+    activity: Callable[[Question], Awaitable[Mapping[str, Activity] | None]] | None = None
     way: Callable[[str], str] = lambda _: ""
 
 
@@ -84,6 +88,7 @@ def real_network(
         ),
         subscriber=StreamSubscriber,
         resolve=partial(_resolve, settings, rest_transport, proxies),
+        activity=partial(_activity, settings, rest_transport, proxies),
         way=way,
     )
 
@@ -126,5 +131,22 @@ async def _resolve(
         raise SettingsError(
             [f"BINANCE_SYMBOLS={given}: the exchange lists none of these" + (f"; near: {nearest}" if nearest else "")]
         )
-    wanted = len(streams_for([*expanded.symbols, *expanded.unknown], types))
-    return Wanted(streams, listed=len(streams), asked=wanted, unlisted=expanded.unknown)
+    return Wanted(
+        streams,
+        listed=len(streams),
+        asked=len(streams_for([*expanded.symbols, *expanded.unknown], types)),
+        unlisted=expanded.unknown,
+        symbols_listed=frozenset(statuses),
+        symbols_halted=frozenset(symbol for symbol, status in statuses.items() if status != TRADING),
+    )
+
+
+async def _activity(
+    settings: Settings, transport: httpx.AsyncBaseTransport | None, proxies: Proxies, question: Question
+) -> Mapping[str, Activity] | None:
+    """What symbols did; None when the exchange does not answer."""
+    try:
+        async with RestClient(settings.binance_rest_url, transport=transport, proxies=proxies) as rest:
+            return await rest.ticker_24h(question.symbols, top=question.top)
+    except (ExchangeUnreachable, RequestRefused):
+        return None  # the watch does without, and says what its verdicts are based on

@@ -7,15 +7,16 @@ from typing import Any
 
 import trio
 
+from ingest_actors.actors.fleet import Fleet, Wanted
 from ingest_actors.actors.monitor import Rates
-from ingest_actors.actors.planner import Fleet, Wanted
+from ingest_actors.binance.stream_watch import StreamWatch
 from ingest_actors.ledger import Ledger, in_all
 from ingest_actors.messages import EventBatch, Route
 from ingest_actors.protocols import Sink, SinkStatus
 from ingest_actors.status import MailboxStatus, Status, Tallies, unready
 from ingest_actors.supervision import Mailbox
 
-ACTORS = ("planner", "connection", "parser", "batcher", "producer", "monitor")
+ACTORS = ("planner", "watch", "connection", "parser", "batcher", "producer", "monitor")
 """In data order; for metrics, where each has its place from the start."""
 
 _NO_SINK = SinkStatus(
@@ -29,6 +30,7 @@ class Overview:
     Args:
         instance_name: the service's identity.
         mailboxes: all of them, in data order; those of events are holders of the ledger.
+        streams: the watch over them.
         clock_ms: wall clock, ms since the epoch.
 
     Attributes:
@@ -36,14 +38,23 @@ class Overview:
         tallies: counters that belong to no single actor.
         rates: events received a second.
         fleet: what is wanted, and the connections that are there.
+        streams: the watch over them.
         sink: where the events go, once it is open.
     """
 
-    def __init__(self, instance_name: str, *, mailboxes: Sequence[Mailbox[Any]], clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        instance_name: str,
+        *,
+        mailboxes: Sequence[Mailbox[Any]],
+        streams: StreamWatch,
+        clock_ms: Callable[[], int],
+    ) -> None:
         self.ledger = Ledger()
         self.tallies = Tallies()
         self.rates = Rates(self.ledger.received)
         self.fleet = Fleet()
+        self.streams = streams
         self.sink: Sink | None = None
         self._instance_name = instance_name
         self._mailboxes = mailboxes
@@ -78,6 +89,7 @@ class Overview:
         entries = self.ledger.entries()
         wanted = self.fleet.wanted or Wanted(())
         sink = self._sink_status()
+        missing = sum(len(connection.missing_streams) for connection in self.fleet.connections.values())
         return Status(
             instance_name=self._instance_name,
             started_at_ms=self._started_at_ms,
@@ -86,9 +98,9 @@ class Overview:
             total=in_all(entries.values()),
             connections=tuple(state.status() for state in self.fleet.connections.values()),
             streams_wanted=len(wanted.streams) if wanted.asked is None else wanted.asked,
-            streams_listed=len(wanted.streams) if wanted.listed is None else wanted.listed,
-            streams_flowing=None,
-            streams_silent=None,
+            streams_listed=(len(wanted.streams) if wanted.listed is None else wanted.listed) - missing,
+            streams_flowing=self.streams.flowing,
+            streams_silent=self.streams.silent,
             mailboxes=mailboxes,
             buffer_bytes=sum(box.bytes for box in mailboxes) + sink.queue_bytes,
             sink=sink,

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from ingest_actors.messages import EventBatch, FrameBatch
@@ -101,15 +102,33 @@ class Feed(Protocol):
 
 
 class Subscriber(Protocol):
-    """The control protocol of one connection."""
+    """The control protocol of one connection, for one life of it."""
+
+    @property
+    def acknowledged(self) -> AbstractSet[str]:
+        """Streams whose subscription the exchange has acknowledged."""
+        ...
+
+    @property
+    def missing(self) -> AbstractSet[str]:
+        """Those of them that it did not name when it was last asked which it lists."""
+        ...
 
     def intercept(self, frames: list[bytes]) -> list[bytes]:
         """Take the exchange's replies out of messages that were just read; never waits."""
         ...
 
     def subscribe(self, feed: Feed) -> AsyncIterator[int]:
-        """Subscribe to all streams, paced; yields how many are acknowledged whenever that changes.
+        """Subscribe to all streams, paced, and to what comes later; yields how many are acknowledged when that changes.
 
         Raises `ingest_actors.errors.FeedClosed` when the exchange refuses or does not reply.
         """
+        ...
+
+    def carry(self, streams: Iterable[str]) -> None:
+        """Carry these from now on, and no others; never waits."""
+        ...
+
+    def renew(self, streams: Iterable[str]) -> None:
+        """Subscribe again to streams that are carried; never waits."""
         ...

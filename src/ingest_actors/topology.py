@@ -14,11 +14,12 @@ import trio
 
 from ingest_actors.actors.batcher import batcher
 from ingest_actors.actors.connection import connection
-from ingest_actors.actors.connection_life import Connection
+from ingest_actors.actors.connection_state import Connection
 from ingest_actors.actors.monitor import monitor
 from ingest_actors.actors.parser import parser
 from ingest_actors.actors.planner import Notice, planner
 from ingest_actors.actors.producer import Handover, producer
+from ingest_actors.actors.watch import Backlog, watch
 from ingest_actors.announce import Announcer
 from ingest_actors.binance.attempts import AttemptBudget
 from ingest_actors.binance.dead_letters import DeadLetters
@@ -26,6 +27,7 @@ from ingest_actors.binance.parser import EventParser
 from ingest_actors.binance.planning import assign
 from ingest_actors.binance.standing import Standing
 from ingest_actors.binance.stream_table import StreamTable, TopicNames
+from ingest_actors.binance.stream_watch import StreamWatch
 from ingest_actors.bounds import Bounds
 from ingest_actors.burial import bury_event, bury_frame
 from ingest_actors.errors import IngestError
@@ -43,6 +45,9 @@ RECONNECT_MAX_S = 300.0
 
 NOTICES_MAX = 64
 """Notices from the exchange that may wait for the planner; there are a handful a day."""
+
+SPARE_CONNECTIONS = 1
+"""Connections that may come by and by, for streams that are moved: what may be read ahead is left for so many."""
 
 RESTARTS_MAX = 10
 RESTART_PERIOD_S = 60.0
@@ -89,7 +94,10 @@ class Topology:
         self._notices = trio.open_memory_channel[Notice](NOTICES_MAX)
 
         self.overview = Overview(
-            settings.instance_name, mailboxes=(self._frames, self._events, self._batches), clock_ms=clock_ms
+            settings.instance_name,
+            mailboxes=(self._frames, self._events, self._batches),
+            streams=StreamWatch(table, silence_s=settings.stream_silence_seconds, askable=network.activity is not None),
+            clock_ms=clock_ms,
         )
         self.overview.count_held(self._events)
         self.overview.count_held(self._batches)
@@ -179,7 +187,7 @@ class Topology:
         return await line.run()
 
     async def _sources(self) -> None:
-        """The planner and the connections that it launches."""
+        """The planner, the connections that it launches, and the watch over their streams."""
         attempts = AttemptBudget()
         standing = Standing(self._network.endpoints, hold=attempts.hold)
         async with open_nursery() as nursery:
@@ -187,6 +195,7 @@ class Topology:
             def launch(state: Connection) -> None:
                 nursery.start_soon(self._connect, state, attempts, standing)
 
+            nursery.start_soon(self._watch)
             await self._keep_alive(
                 "planner",
                 partial(
@@ -203,34 +212,50 @@ class Topology:
             )
 
     async def _connect(self, state: Connection, attempts: AttemptBudget, standing: Standing) -> None:
-        settings, network = self._settings, self._network
-        position = list(self.overview.fleet.connections).index(state.name)
+        settings, network, fleet = self._settings, self._network, self.overview.fleet
+        position = list(fleet.connections).index(state.name)
 
         def on_open() -> None:
             standing.welcomed(state.url)
             self.overview.check_ready()
 
+        actor = partial(
+            connection,
+            self._frames,
+            state=state,
+            endpoint=partial(next, standing.turns(position)),
+            heed=standing.heed,
+            way=network.way,
+            attempt=attempts.spend,
+            open_feed=partial(
+                network.open_feed,
+                read_ahead_bytes_max=self._bounds.read_ahead_of_each(len(fleet.connections) + SPARE_CONNECTIONS),
+            ),
+            subscriber=network.subscriber,
+            backoff=self._reconnect_backoff(),
+            failures_max=settings.max_retries,
+            on_open=on_open,
+            announce=self._announce,
+            tallies=self.overview.tallies,
+            clock_ms=self._clock_ms,
+        )
+        with state.retirement:
+            await self._keep_alive(f"connection {state.name}", actor)
+        await self._keep_alive("connection", partial(state.put_carried, self._frames))
+        fleet.retired.remove(state)
+
+    async def _watch(self) -> None:
+        """The watch over the streams."""
         await self._keep_alive(
-            f"connection {state.name}",
+            "watch",
             partial(
-                connection,
-                self._frames,
-                state=state,
-                endpoint=partial(next, standing.turns(position)),
-                heed=standing.heed,
-                way=network.way,
-                attempt=attempts.spend,
-                open_feed=partial(
-                    network.open_feed,
-                    read_ahead_bytes_max=self._bounds.read_ahead_of_each(len(self.overview.fleet.connections)),
-                ),
-                subscriber=network.subscriber,
-                backoff=self._reconnect_backoff(),
-                failures_max=settings.max_retries,
-                on_open=on_open,
+                watch,
+                self.overview.fleet,
+                streams=self.overview.streams,
+                hearing=self._parser,
+                backlog=Backlog(self._frames),
+                ask=self._network.activity,
                 announce=self._announce,
-                tallies=self.overview.tallies,
-                clock_ms=self._clock_ms,
             ),
         )
 
@@ -271,7 +296,7 @@ class Topology:
         """Put what the connections had read when they ended, for whatever reason."""
 
         async def put() -> None:
-            for state in self.overview.fleet.connections.values():
+            for state in self.overview.fleet.everyone():
                 await state.put_carried(self._frames)
 
         await self._keep_alive("connection", put)
@@ -285,7 +310,7 @@ class Topology:
 
     def left(self) -> dict[str, int]:
         """Items still held, by mailbox; messages that a connection had read are among them."""
-        unread = sum(len(batch) for state in self.overview.fleet.connections.values() for batch in state.carry)
+        unread = sum(len(batch) for state in self.overview.fleet.everyone() for batch in state.carry)
         left = self.line.report().left
         return left | {"connections": unread} if unread else left
 

@@ -10,7 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from ingest_actors.actors.connection import connection
-from ingest_actors.actors.connection_life import Connection
+from ingest_actors.actors.connection_state import Connection
 from ingest_actors.announce import Announcer
 from ingest_actors.errors import ExchangeUnreachable, FeedClosed
 from ingest_actors.messages import FrameBatch
@@ -58,8 +58,11 @@ class Acknowledging:
 
     refusal = None
 
+    missing = frozenset()
+
     def __init__(self, streams):
         self.streams = streams
+        self.acknowledged = frozenset(streams)
 
     def intercept(self, messages):
         return messages

@@ -7,7 +7,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from ingest_actors.actors.planner import Fleet, Wanted, planner
+from ingest_actors.actors.fleet import Fleet, Wanted
+from ingest_actors.actors.planner import planner
 from ingest_actors.binance.planning import assign
 from ingest_actors.errors import ExchangeUnreachable, SettingsError
 from ingest_actors.supervision import Backoff

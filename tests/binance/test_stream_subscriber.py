@@ -1,4 +1,5 @@
 import json
+from contextlib import aclosing
 
 import pytest
 import trio
@@ -14,8 +15,8 @@ MANY = [f"symbol{number:04}usdt@depth@100ms" for number in range(300)]
 class Exchange:
     """Answers each message after a while; fits what a subscriber needs of a feed."""
 
-    def __init__(self, nursery, subscriber, reply=lambda message: {"result": None, "id": message["id"]}, delay_s=0.1):
-        self.nursery, self.subscriber, self.reply, self.delay_s = nursery, subscriber, reply, delay_s
+    def __init__(self, nursery, subscriber, reply=None, delay_s=0.1):
+        self.nursery, self.subscriber, self.reply, self.delay_s = nursery, subscriber, reply or acknowledge, delay_s
         self.sent = []
 
     async def send(self, text):
@@ -28,14 +29,20 @@ class Exchange:
             assert self.subscriber.intercept([json.dumps(reply).encode()]) == []
 
 
-async def run(streams, **behaviour):
+def acknowledge(message):
+    """What the exchange answers; it lists what it was asked to list."""
+    return {"result": None, "id": message["id"]}
+
+
+async def run(streams, *, seconds=9.0, **behaviour):
     subscriber = StreamSubscriber(streams)
     counts, failure = [], None
     async with trio.open_nursery() as nursery:
         exchange = Exchange(nursery, subscriber, **behaviour)
         try:
-            async for acknowledged in subscriber.subscribe(exchange):
-                counts += [acknowledged]
+            with trio.move_on_after(seconds):
+                async for acknowledged in subscriber.subscribe(exchange):
+                    counts += [acknowledged]
         except FeedClosed as closed:
             failure = closed
     if failure is not None:
@@ -46,20 +53,22 @@ async def run(streams, **behaviour):
 async def test_it_fits_the_protocol(autojump_clock):
     assert isinstance(StreamSubscriber, type)
     subscriber: Subscriber = StreamSubscriber([])
-    assert [count async for count in subscriber.subscribe(None)] == [0]
+    async with aclosing(subscriber.subscribe(None)) as counts:
+        assert await anext(counts) == 0
 
 
 async def test_all_streams_are_subscribed_paced_and_counted_as_they_are_acknowledged(autojump_clock):
     started = trio.current_time()
     exchange, counts = await run(MANY)
-    assert [stream for _, message in exchange.sent for stream in message["params"]] == MANY
-    assert [time - started for time, _ in exchange.sent] == pytest.approx([0.0, 0.3, 0.6])
+    assert [stream for _, message in exchange.sent[:3] for stream in message["params"]] == MANY
+    assert [time - started for time, _ in exchange.sent] == pytest.approx([0.0, 0.3, 0.6, 0.9])
+    assert exchange.sent[3][1]["method"] == "LIST_SUBSCRIPTIONS"
     assert counts == [0, 135, 270, 300]
 
 
 async def test_messages_do_not_wait_for_each_others_answers(autojump_clock):
     exchange, counts = await run(MANY, delay_s=2.0)
-    assert [time - exchange.sent[0][0] for time, _ in exchange.sent] == pytest.approx([0.0, 0.3, 0.6])
+    assert [time - exchange.sent[0][0] for time, _ in exchange.sent] == pytest.approx([0.0, 0.3, 0.6, 2.6])
     assert counts[-1] == 300
 
 
@@ -83,7 +92,7 @@ async def test_a_refusal_that_names_no_message_is_one_too(autojump_clock):
 async def test_an_answer_that_does_not_come_ends_the_connection(autojump_clock):
     started = trio.current_time()
     with pytest.raises(FeedClosed, match="did not answer a subscription of a@trade"):
-        await run(["a@trade"], reply=lambda _: None)
+        await run(["a@trade"], reply=lambda _: None, seconds=60)
     assert trio.current_time() - started == pytest.approx(10.0)
 
 
@@ -95,5 +104,9 @@ async def test_what_was_not_sent_for_cancellation_is_sent_by_the_next_to_ask(aut
         with trio.move_on_after(0.2):
             async for _ in subscriber.subscribe(exchange):
                 pass
-        assert [count async for count in subscriber.subscribe(exchange)] == [135, 270, 300]
-    assert len(exchange.sent) == 3
+        counts = []
+        with trio.move_on_after(5):
+            async for count in subscriber.subscribe(exchange):
+                counts += [count]
+        assert counts == [135, 270, 300]
+    assert len(exchange.sent) == 4

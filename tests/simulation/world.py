@@ -9,7 +9,7 @@ import trio
 from trio.testing import memory_stream_pair
 
 from exchanges import Line, Unasked
-from ingest_actors.actors.planner import Wanted
+from ingest_actors.actors.fleet import Wanted
 from ingest_actors.network import Network
 from ingest_actors.service import Service
 from ingest_actors.settings import Settings

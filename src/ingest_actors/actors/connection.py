@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from ingest_actors.actors.connection_life import Connection, Life, OpenFeed
+from ingest_actors.actors.connection_life import Life, OpenFeed
+from ingest_actors.actors.connection_state import Connection
 from ingest_actors.announce import Announcer
 from ingest_actors.binance.standing import asked_wait_s
 from ingest_actors.errors import ExchangeUnreachable, FeedClosed
@@ -35,9 +36,9 @@ async def connection(
 ) -> None:
     """Keep one connection open; ends only by cancellation or by giving up.
 
-    An end that the exchange has announced is followed by a new attempt at once. A connection that ended because it was
-    not read for want of room downstream is followed by another, after the first delay, when there is room again: until
-    then that would be cut as well. Neither counts as a failure.
+    An end that the exchange has announced is followed by a new attempt at once, and so is one that the watch has asked
+    for. A connection that ended because it was not read for want of room downstream is followed by another, after the
+    first delay, when there is room again: until then that would be cut as well. None of these counts as a failure.
 
     Args:
         outbox: gets every message, in the order of arrival.
@@ -71,6 +72,9 @@ async def connection(
             expected, state.ending_expected = state.ending_expected, False
             if life.healthy:
                 backoff.reset()
+            if state.reopen_reason and isinstance(failure, FeedClosed):
+                tallies.reconnects["silent"] += 1  # our own doing, as seldom as the watch says
+                continue
             if expected and isinstance(failure, FeedClosed):
                 continue
             if life.blocked:

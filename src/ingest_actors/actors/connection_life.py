@@ -1,20 +1,18 @@
-"""What is known of a planned connection, and one life of it: a WebSocket from the attempt to its end."""
+"""One life of a connection: a WebSocket from the attempt to its end."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
-from dataclasses import dataclass, field
 
 import trio
 
+from ingest_actors.actors.connection_state import Connection
 from ingest_actors.announce import Announcer
 from ingest_actors.errors import ExchangeUnreachable, FeedClosed
 from ingest_actors.messages import FrameBatch
 from ingest_actors.nursery import open_nursery
 from ingest_actors.protocols import Feed, Subscriber
-from ingest_actors.status import ConnectionStatus
 from ingest_actors.supervision import Mailbox
 
 HEALTHY_AFTER_S = 60.0
@@ -26,54 +24,11 @@ BLOCKED_NOTICE_S = 1.0
 BLOCKED_MEMORY_S = 60.0
 """Nor did a standstill that ended so long ago: the exchange gives a client a minute to answer its pings."""
 
+NORMAL_CLOSURE = 1000
+"""The close code of a connection that this side ends (RFC 6455 section 7.4.1)."""
+
 OpenFeed = Callable[..., AbstractAsyncContextManager[Feed]]
 """Opens a feed: ``open_feed(url, name=..., intercept=...)``; `intercept` sees the messages first."""
-
-
-@dataclass(slots=True)
-class Connection:
-    """What is known of one planned connection. It belongs to the supervisor and outlives the actor's lives.
-
-    Attributes:
-        name: short and unique within the service.
-        streams: what it carries.
-        state: see `ingest_actors.status.ConnectionStatus`.
-        url: the endpoint of the current or next attempt.
-        acknowledged: streams whose subscription the exchange has acknowledged.
-        opened_at_ms: when it last opened; None while it is not open.
-        failures: ends in a row without `HEALTHY_AFTER_S` of data between them, those aside that are no fault of the
-            exchange: see `connection`.
-        ending_expected: the exchange has said that it will end this connection.
-        carry: batches that were read and have not found room downstream; the next life begins with them.
-    """
-
-    name: str
-    streams: tuple[str, ...]
-    state: str = "connecting"
-    url: str = ""
-    acknowledged: int = 0
-    opened_at_ms: int | None = None
-    failures: int = 0
-    ending_expected: bool = False
-    carry: deque[FrameBatch] = field(default_factory=deque)
-
-    def status(self) -> ConnectionStatus:
-        """A picture of it."""
-        return ConnectionStatus(
-            name=self.name,
-            url=self.url,
-            state=self.state,
-            streams=len(self.streams),
-            acknowledged=self.acknowledged,
-            opened_at_ms=self.opened_at_ms,
-            failures=self.failures,
-        )
-
-    async def put_carried(self, outbox: Mailbox[FrameBatch]) -> None:
-        """Put what was read and not put; cancelled, it keeps the rest."""
-        while self.carry:
-            await outbox.wait_for_room(self.carry[0])
-            outbox.put_nowait(self.carry.popleft())
 
 
 class Life:
@@ -118,7 +73,7 @@ class Life:
         state = self._state
         try:
             async with open_feed(state.url, name=state.name, intercept=subscriber.intercept) as feed:
-                state.state = "subscribing"
+                state.begin(subscriber)
                 state.opened_at_ms = self._clock_ms()
                 self._announce(
                     "connection_opened",
@@ -130,6 +85,7 @@ class Life:
                 try:
                     async with open_nursery() as nursery:
                         nursery.start_soon(self._subscribe, feed, subscriber)
+                        nursery.start_soon(self._end_when_told)
                         await self._pump(feed)
                 finally:
                     state.carry.extend(feed.unread())
@@ -148,17 +104,20 @@ class Life:
             self._closed(closed)
             return closed
         finally:
-            state.opened_at_ms = None
-            state.acknowledged = 0
+            state.end()
         raise AssertionError("a feed ends by an exception")
 
     async def _subscribe(self, feed: Feed, subscriber: Subscriber) -> None:
         state = self._state
         async for acknowledged in subscriber.subscribe(feed):
             state.acknowledged = acknowledged
-            if acknowledged == len(state.streams):
-                state.state = "open"
+            if state.state == "subscribing" and subscriber.acknowledged >= set(state.streams):
+                state.state = "open"  # until it ends: what is subscribed again or added later does not unsettle it
                 self._on_open()
+
+    async def _end_when_told(self) -> None:
+        await self._state.told_to_reopen.wait()
+        raise FeedClosed(NORMAL_CLOSURE, self._state.reopen_reason)
 
     async def _pump(self, feed: Feed) -> None:
         state, outbox = self._state, self._outbox

@@ -2,45 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import trio
 
-from ingest_actors.actors.connection_life import Connection
+from ingest_actors.actors.connection_state import Connection
+from ingest_actors.actors.fleet import Assign, Fleet, Wanted
 from ingest_actors.announce import Announcer
 from ingest_actors.binance.standing import REFUSED_DELAY_S, REFUSING, asked_wait_s
 from ingest_actors.errors import ExchangeUnreachable
+from ingest_actors.nursery import open_nursery
 from ingest_actors.supervision import Backoff
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the settings amount to, once the exchange was asked.
-
-    Attributes:
-        streams: names to subscribe, each once.
-        listed: how many of them the exchange lists; None when it could not be asked.
-        asked: how many streams the settings amount to, those of unlisted symbols included; None: as many as `streams`.
-        unlisted: symbols that were asked for and that the exchange does not list, each with the nearest that it does.
-    """
-
-    streams: tuple[str, ...]
-    listed: int | None = None
-    asked: int | None = None
-    unlisted: Mapping[str, str] = field(default_factory=dict)
-
-
-class Fleet:
-    """The wanted set and the connections that are there.
-
-    It belongs to the supervisor, outlives the planner's lives, and is all that a new life needs to go on.
-    """
-
-    def __init__(self) -> None:
-        self.wanted: Wanted | None = None
-        self.connections: dict[str, Connection] = {}
 
 
 class Notice(Protocol):
@@ -66,7 +39,7 @@ async def planner(
     fleet: Fleet,
     *,
     resolve: Callable[[], Awaitable[Wanted]],
-    assign: Callable[[Sequence[str], Mapping[str, Sequence[str]]], Mapping[str, Sequence[str]]],
+    assign: Assign,
     launch: Callable[[Connection], None],
     notices: trio.MemoryReceiveChannel[Notice],
     backoff: Backoff,
@@ -78,7 +51,7 @@ async def planner(
     Args:
         fleet: what is there.
         resolve: asks what is wanted.
-        assign: plans which connection carries which streams, given which carry some already.
+        assign: plans which connection carries which streams.
         launch: starts a supervised connection.
         notices: what the exchange says beside events.
         backoff: the delays between attempts to ask the exchange.
@@ -93,11 +66,14 @@ async def planner(
         fleet.wanted = await _resolved(resolve, backoff, failures_max, announce)
         for symbol, nearest in fleet.wanted.unlisted.items():
             announce("symbol_unlisted", level="error", symbol=symbol, nearest=nearest)
-    plan = assign(fleet.wanted.streams, {name: c.streams for name, c in fleet.connections.items()})
-    for name, streams in plan.items():
-        if name not in fleet.connections:
-            fleet.connections[name] = connection = Connection(name, tuple(streams))
-            launch(connection)
+    async with open_nursery() as nursery:
+        nursery.start_soon(_heed, notices, fleet, announce)
+        while True:
+            fleet.reconcile(assign, launch)
+            await fleet.wait_changed()
+
+
+async def _heed(notices: trio.MemoryReceiveChannel[Notice], fleet: Fleet, announce: Announcer) -> None:
     async for notice in notices:
         _act(notice, fleet, announce)
 

@@ -120,10 +120,9 @@ class DeadLetters:
         return Append.NEVER if kind is None else kind.append
 
     def _origin_of_wreck(self, value: bytes) -> Origin:
-        found = _STREAM_OF_WRECK.match(value)
-        if found is None:
+        stream = stream_of_wreck(value)
+        if not stream:
             return Origin()
-        stream = found[1].decode("utf-8", "replace")
         kind = self._table.kind_of_stream(stream)
         return Origin(stream, symbol_of_stream(stream), kind.event_type if kind else "")
 
@@ -135,6 +134,12 @@ class DeadLetters:
             dead_letter=True,
             overhead_bytes=EVENT_OVERHEAD_BYTES + sum(HEADER_OVERHEAD_BYTES + len(text) for _, text in headers),
         )
+
+
+def stream_of_wreck(value: bytes) -> str:
+    """The stream that the beginning of a message names, whatever comes after it; empty when it names none."""
+    found = _STREAM_OF_WRECK.match(value)
+    return found[1].decode("utf-8", "replace") if found else ""
 
 
 def _headers(reason: str, detail: str, origin: Origin, received_at_ms: int | None) -> tuple[tuple[str, bytes], ...]:

@@ -16,6 +16,7 @@ What fails any of these goes through `slow_path`, which also teaches the fast wa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Annotated, Final
@@ -33,6 +34,10 @@ from ingest_actors.messages import Event, FrameBatch
 _OPENS: Final = ord("{")
 _CLOSES: Final = ord("}")
 _TRACKS_MAX: Final = 65536
+
+NEVER: Final = -math.inf
+"""When a stream was heard that never was."""
+
 _RUN: Final = 16
 """Frames that are tried together again after a batch has failed; fewer than this is not worth a second look."""
 
@@ -68,9 +73,10 @@ class _Envelope(msgspec.Struct, gc=False):
 class _Track:
     """What the fast way knows of a stream, from an event of it that went the slow way."""
 
-    __slots__ = ("braces", "identity", "key", "name", "offset", "prefix", "route", "suffix", "symbol")
+    __slots__ = ("braces", "heard", "identity", "key", "name", "offset", "prefix", "route", "suffix", "symbol")
 
     def __init__(self, stream: str, lane: Lane) -> None:
+        self.heard = NEVER
         self.name = lane.name
         self.symbol = lane.payload_symbol
         self.prefix = b'{"stream":%b,"data":{' % msgspec.json.encode(stream)
@@ -96,6 +102,11 @@ class EventParser:
     Args:
         table: the stream table.
         fast: False = everything goes the slow way, for doubt and comparison.
+
+    Attributes:
+        mark: what `heard` answers for streams that bring something from now on. Whoever watches the streams moves it
+            on, from time to time; to look at a clock for each message would cost more than all that is done for it
+            here.
     """
 
     def __init__(self, table: StreamTable, *, fast: bool = True) -> None:
@@ -103,6 +114,14 @@ class EventParser:
         self._slow = SlowPath(table, self._letters)
         self._tracks: dict[str, _Track] = {}
         self._fast = fast
+        self._heard: dict[str, float] = {}
+        self.mark = 0.0
+
+    def heard(self, stream: str) -> float:
+        """The mark that was set when a stream last brought something, be it a dead letter; `NEVER` if it never did."""
+        track = self._tracks.get(stream)
+        heard = self._heard.get(stream, NEVER)
+        return heard if track is None or track.heard < heard else track.heard
 
     def parse(self, batch: FrameBatch) -> Parsed:
         """Parse a batch; never raises, whatever the bytes.
@@ -139,7 +158,7 @@ class EventParser:
         if len(envelopes) != len(frames):
             return False
         flat = joined.count(b"{") == 2 * len(frames)
-        tracks, tails, append = self._tracks, outcome.tails, outcome.events.append
+        tracks, tails, append, mark = self._tracks, outcome.tails, outcome.events.append, self.mark
         latest = tails.received_at_ms + FUTURE_LIMIT_MS
         for frame, envelope in zip(frames, envelopes, strict=True):
             data = envelope.data
@@ -154,6 +173,7 @@ class EventParser:
             ):
                 self._parse_one(frame, outcome, envelope.stream)
                 continue
+            track.heard = mark
             time = data.E
             if not 0 < time <= latest:
                 time, late = event_timestamp(time, data.T, tails.received_at_ms)
@@ -168,6 +188,9 @@ class EventParser:
     def _parse_one(self, frame: bytes, outcome: Outcome, stream: str = "") -> None:
         """Parse one frame the slow way, and remember what it was under the name of its stream, where that is known."""
         lane = self._slow.parse(frame, outcome)
+        name = stream or self._slow.stream
+        if name and (name in self._heard or len(self._heard) < _TRACKS_MAX):
+            self._heard[name] = self.mark
         if stream and lane is not None and lane.telling and len(self._tracks) < _TRACKS_MAX:
             self._tracks.setdefault(stream, _Track(stream, lane))
 

@@ -16,6 +16,7 @@ CONTROL_MESSAGE_MAX_BYTES = 4000
 
 SUBSCRIBE = "SUBSCRIBE"
 UNSUBSCRIBE = "UNSUBSCRIBE"
+LIST_SUBSCRIPTIONS = "LIST_SUBSCRIPTIONS"
 
 
 class ControlMessage(NamedTuple):
@@ -23,8 +24,9 @@ class ControlMessage(NamedTuple):
 
     id: int
     method: str
-    """`SUBSCRIBE` or `UNSUBSCRIBE`."""
+    """`SUBSCRIBE`, `UNSUBSCRIBE` or `LIST_SUBSCRIPTIONS`."""
     streams: tuple[str, ...]
+    """What it is about."""
     text: str
     """What is sent."""
 
@@ -32,32 +34,40 @@ class ControlMessage(NamedTuple):
 def assign(
     wanted: Sequence[str],
     current: Mapping[str, Sequence[str]] | None = None,
+    leaving: Mapping[str, str] | None = None,
     *,
     streams_max: int = STREAMS_PER_CONNECTION_MAX,
 ) -> dict[str, tuple[str, ...]]:
     """Plan which connection carries which streams.
 
-    No stream that is carried and still wanted moves. New ones fill the room that is left, then new connections.
+    No stream that is carried and still wanted moves, but for those that are to leave their connection. Those, and then
+    new ones, fill the room that is left, then new connections.
 
     Args:
         wanted: names of streams; one that is there twice counts once.
         current: by connection's name, what it carries now.
+        leaving: by stream, the connection that it is to be moved away from.
         streams_max: most streams of one connection.
 
     Returns:
         By connection's name, what it is to carry. A connection that would carry nothing is not among them.
     """
     homeless = dict.fromkeys(wanted)
+    away = leaving or {}
     plan: dict[str, list[str]] = {}
     for name, streams in (current or {}).items():
-        kept = [stream for stream in dict.fromkeys(streams) if stream in homeless][:streams_max]
-        for stream in kept:
+        unmoved = [stream for stream in dict.fromkeys(streams) if stream in homeless and away.get(stream) != name]
+        plan[name] = unmoved[:streams_max]
+        for stream in plan[name]:
             del homeless[stream]
-        plan[name] = kept
+    names = _fresh_names(plan.keys())
+    for stream in [stream for stream in homeless if stream in away]:
+        room = (name for name in plan if name != away[stream] and len(plan[name]) < streams_max)
+        plan.setdefault(next(room, None) or next(names), []).append(stream)
+        del homeless[stream]
     new = iter(homeless)
     for streams in plan.values():
         streams.extend(_take(new, streams_max - len(streams)))
-    names = _fresh_names(plan.keys())
     while batch := list(_take(new, streams_max)):
         plan[next(names)] = batch
     return {name: tuple(streams) for name, streams in plan.items() if streams}
@@ -93,6 +103,17 @@ def control_messages(
     return messages
 
 
+def list_message(streams: tuple[str, ...], number: int) -> ControlMessage:
+    """The question which streams the exchange lists for a connection.
+
+    Args:
+        streams: that it should name.
+        number: of the message.
+    """
+    text = msgspec.json.encode({"method": LIST_SUBSCRIPTIONS, "id": number}).decode()
+    return ControlMessage(number, LIST_SUBSCRIPTIONS, streams, text)
+
+
 def _room(method: str, bytes_max: int) -> int:
     """Bytes left for names; reckoned with the longest number that an id may be."""
     return bytes_max - len(_message(method, [], 2**63 - 1).text)
@@ -112,5 +133,5 @@ def _take(streams: Iterator[str], most: int) -> Iterator[str]:
 
 
 def _fresh_names(taken: Iterable[str]) -> Iterator[str]:
-    known = set(taken)
+    known = frozenset(taken)
     return (name for name in (f"ws-{number}" for number in count(1)) if name not in known)

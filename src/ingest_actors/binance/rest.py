@@ -14,6 +14,7 @@ from ingest_actors.binance.endpoint import REST_PATH, Endpoints
 from ingest_actors.binance.rest_errors import RequestRefused, answered_badly, failed_to_ask, refused
 from ingest_actors.binance.rest_ways import open_client
 from ingest_actors.binance.standing import BANNED
+from ingest_actors.binance.watched_stream import Activity
 from ingest_actors.errors import ExchangeUnreachable
 from ingest_actors.proxies import Proxies
 
@@ -26,8 +27,11 @@ ANSWER_MAX_BYTES: Final = 64 * 1024**2
 SYMBOLS_ASKED_MAX: Final = 100
 """Above this many, all symbols are asked for: it costs the same, and a URL has a length that servers take."""
 
-WEIGHTS: Final = {"time": 1, "exchangeInfo": 20}
-"""Request weights, by the exchange's documentation of July 2026."""
+WEIGHTS: Final = {"time": 1, "exchangeInfo": 20, "ticker/24hr": 80}
+"""Request weights, by the exchange's documentation of July 2026; that of the statistics is for all symbols."""
+
+TICKER_WEIGHTS: Final = ((20, 2), (SYMBOLS_ASKED_MAX, 40))
+"""Weights of the statistics of so many symbols at most."""
 
 _OK: Final = 200
 _USED_WEIGHT: Final = "x-mbx-used-weight-1m"
@@ -46,6 +50,17 @@ class _ExchangeInfo(msgspec.Struct, gc=False):
     """What is read of exchangeInfo; all else, most of its megabytes, is skipped without being decoded."""
 
     symbols: list[_Symbol]
+
+
+class _Ticker(msgspec.Struct, gc=False):
+    """What is read of the 24-hour statistics; the prices are there only when all of it was asked for."""
+
+    symbol: str
+    lastId: int = -1  # noqa: N815 - the exchange's name
+    bidPrice: str = ""  # noqa: N815
+    bidQty: str = ""  # noqa: N815
+    askPrice: str = ""  # noqa: N815
+    askQty: str = ""  # noqa: N815
 
 
 class _Time(msgspec.Struct, gc=False):
@@ -113,13 +128,33 @@ class RestClient:
                     raise
         return _statuses(await self._ask("exchangeInfo", {}, _ExchangeInfo))
 
-    async def _ask(self, path: str, params: dict[str, Any], answer: type[T]) -> T:
+    async def ticker_24h(self, symbols: Sequence[str] | None = None, *, top: bool = False) -> dict[str, Activity]:
+        """What the statistics of the last 24 hours tell of symbols, by their name.
+
+        Args:
+            symbols: upper case; None = all. When there are many, or some that the exchange does not list, all that it
+                lists are in the answer.
+            top: best bid and ask as well; without them the answer is half as long.
+        """
+        kind = {"type": "FULL" if top else "MINI"}
+        names = list(dict.fromkeys(symbols or ()))
+        weight = next((weight for most, weight in TICKER_WEIGHTS if 0 < len(names) <= most), None)
+        if weight is not None:
+            asked = {"symbols": msgspec.json.encode(names).decode()} | kind
+            try:
+                return _activities(await self._ask("ticker/24hr", asked, list[_Ticker], weight=weight))
+            except RequestRefused as error:
+                if error.code not in _NO_SUCH_SYMBOL:
+                    raise
+        return _activities(await self._ask("ticker/24hr", kind, list[_Ticker]))
+
+    async def _ask(self, path: str, params: dict[str, Any], answer: type[T], *, weight: int | None = None) -> T:
         """Ask one address after the other until one answers."""
         unreachable: ExchangeUnreachable | None = None
         for _ in range(len(self._endpoints)):
             base = self._endpoints.current
             if self._spend is not None:
-                await self._spend(WEIGHTS[path])
+                await self._spend(WEIGHTS[path] if weight is None else weight)
             try:
                 return await self._ask_at(base + REST_PATH + path, params, answer)
             except ExchangeUnreachable as error:
@@ -155,6 +190,16 @@ class RestClient:
                     if len(body) > ANSWER_MAX_BYTES:
                         raise answered_badly(url, f"the answer has more than {ANSWER_MAX_BYTES} bytes")
             return response.status_code, response.headers, bytes(body)
+
+
+def _activities(tickers: list[_Ticker]) -> dict[str, Activity]:
+    return {
+        ticker.symbol: Activity(
+            ticker.lastId,
+            (ticker.bidPrice, ticker.bidQty, ticker.askPrice, ticker.askQty) if ticker.askPrice else (),
+        )
+        for ticker in tickers
+    }
 
 
 def _statuses(info: _ExchangeInfo) -> dict[str, str]:

@@ -93,9 +93,13 @@ class SlowPath:
     Args:
         table: the stream table.
         letters: makes the dead letters.
+
+    Attributes:
+        stream: that the frame parsed last came by; empty when nothing in it tells.
     """
 
     def __init__(self, table: StreamTable, letters: DeadLetters) -> None:
+        self.stream = ""
         self._table = table
         self._letters = letters
         self._lanes: dict[tuple[str, bytes, bytes], Lane] = {}
@@ -110,10 +114,12 @@ class SlowPath:
         Returns:
             What the event was, for a frame that is one good event.
         """
+        self.stream = ""
         try:
             return self._frame(_checked(frame), outcome)
         except _Unusable as unusable:
             self._bury(frame, unusable, outcome)
+            self.stream = self.stream or dead_letters.stream_of_wreck(frame)
             return None
 
     def _frame(self, frame: bytes, outcome: Outcome) -> Lane | None:
@@ -126,7 +132,7 @@ class SlowPath:
             raise _Unusable(dead_letters.MALFORMED_JSON, str(error)) from None
         if members.stream and members.data:
             data = bytes(members.data)
-            stream = _string(bytes(members.stream))
+            self.stream = stream = _string(bytes(members.stream))
             if data.startswith(b"["):
                 self._array(data, stream, outcome)
                 return None

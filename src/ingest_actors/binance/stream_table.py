@@ -97,6 +97,11 @@ class EventKind(NamedTuple):
     """Whether each event belongs to a symbol."""
     silence_s: float | None = None
     """How long a stream of this kind may be silent before that is suspicious; None: it may be silent for ever."""
+    implied_by: tuple[str, ...] = ()
+    """Event types of the same symbol that this kind cannot stay silent beside: each of their events has one here. Not
+    every neighbour is one: far levels of a book change without any trade, and a candle's end needs none."""
+    of_top: bool = False
+    """Whether each change of the best bid or ask has an event of this kind."""
 
     @property
     def repairable(self) -> bool:
@@ -109,17 +114,21 @@ class EventKind(NamedTuple):
         return self.repair in (Repair.SECONDS, Repair.CLOSED_CANDLES)
 
 
+_TRADES = ("trade", "aggregate_trade")
+"""A trade is in the candles and the statistics, and it takes from the top of the book."""
+
 _ROLLING_WINDOWS = ("1h", "4h", "1d")
 
 KINDS: tuple[EventKind, ...] = (
     EventKind(
         "aggregate_trade", ("aggTrade",), ("aggTrade",), copy="trades",
         identity=("a",), id_fields=("a",), continuity=Continuity.CONSECUTIVE, repair=Repair.AGG_TRADES, silence_s=300,
+        implied_by=_TRADES,
     ),
     EventKind(
         "trade", ("trade",), ("trade",), copy="trades",
         identity=("t",), id_fields=("t",), continuity=Continuity.CONSECUTIVE, repair=Repair.HISTORICAL_TRADES,
-        silence_s=300,
+        silence_s=300, implied_by=_TRADES,
     ),
     EventKind(
         "block_trade", ("blockTrade",), ("blockTrade",),
@@ -128,7 +137,7 @@ KINDS: tuple[EventKind, ...] = (
     EventKind(
         "depth_update", ("depthUpdate",), ("depth", "depth@100ms"), copy="depth",
         identity=("u",), id_fields=("u",), first_field="U", continuity=Continuity.OVERLAPPING,
-        repair=Repair.BOOK_SNAPSHOT, silence_s=60,
+        repair=Repair.BOOK_SNAPSHOT, silence_s=60, implied_by=(*_TRADES, "book_ticker"), of_top=True,
     ),
     EventKind(
         "depth_snapshot", (), (), copy="depth",
@@ -138,27 +147,31 @@ KINDS: tuple[EventKind, ...] = (
     EventKind(
         "partial_depth", (), tuple(f"depth{n}{speed}" for n in (5, 10, 20) for speed in ("", "@100ms")),
         identity=("lastUpdateId",), id_fields=("lastUpdateId", "u"), append=Append.ALWAYS, silence_s=60,
+        implied_by=(*_TRADES, "book_ticker"), of_top=True,
     ),
     EventKind(
         "book_ticker", ("bookTicker",), ("bookTicker",),
-        identity=("u",), id_fields=("u",), append=Append.ALWAYS, silence_s=60,
+        identity=("u",), id_fields=("u",), append=Append.ALWAYS, silence_s=60, implied_by=_TRADES, of_top=True,
     ),
     EventKind(
         "kline", ("kline",), tuple(f"kline_{i}{offset}" for i in INTERVALS for offset in ("", OFFSET)),
         identity=("k.i", "k.t", "k.L", "k.n", "k.x"), continuity=Continuity.CANDLES, repair=Repair.CLOSED_CANDLES,
-        append=Append.WITH_OFFSET, braces=3, silence_s=300,
+        append=Append.WITH_OFFSET, braces=3, silence_s=300, implied_by=_TRADES,
     ),
     EventKind(
         "mini_ticker", ("24hrMiniTicker",), ("miniTicker",), ("!miniTicker@arr",), identity=("E",), silence_s=60,
+        implied_by=_TRADES,
     ),
-    EventKind("ticker", ("24hrTicker",), ("ticker",), identity=("E",), silence_s=60),
+    EventKind(
+        "ticker", ("24hrTicker",), ("ticker",), identity=("E",), silence_s=60, implied_by=(*_TRADES, "mini_ticker"),
+    ),
     EventKind(
         "rolling_ticker", tuple(f"{window}Ticker" for window in _ROLLING_WINDOWS),
         tuple(f"ticker_{window}" for window in _ROLLING_WINDOWS),
         tuple(f"!ticker_{window}@arr" for window in _ROLLING_WINDOWS),
-        identity=("e", "E"), silence_s=60,
+        identity=("e", "E"), silence_s=60, implied_by=_TRADES,
     ),
-    EventKind("average_price", ("avgPrice",), ("avgPrice",), identity=("E",), silence_s=60),
+    EventKind("average_price", ("avgPrice",), ("avgPrice",), identity=("E",), silence_s=60, implied_by=_TRADES),
     EventKind("reference_price", ("referencePrice",), ("referencePrice",), identity=("t",)),
 )  # fmt: skip
 """Timestamps are the same for all: ``E``, else ``T``, else the time of receipt. See `event_time`."""

@@ -1,8 +1,9 @@
-"""A session driven over a feed: subscribes to a connection's streams, at the exchange's pace."""
+"""A session driven over a feed: keeps a connection's subscriptions as they are wanted, at the exchange's pace."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import math
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 import trio
 
@@ -28,6 +29,28 @@ class StreamSubscriber:
         self.session = session or Session(streams)
         self._changed = trio.Event()
 
+    @property
+    def acknowledged(self) -> frozenset[str]:
+        """Streams whose subscription the exchange has acknowledged."""
+        return self.session.acknowledged
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """Those of them that it did not name when it was last asked which it lists."""
+        return self.session.missing
+
+    def carry(self, streams: Iterable[str]) -> None:
+        """Carry these from now on, and no others; never waits."""
+        wanted = dict.fromkeys(streams)
+        self.session.drop([stream for stream in self.session.wanted if stream not in wanted])
+        self.session.add(wanted)
+        self._changed.set()
+
+    def renew(self, streams: Iterable[str]) -> None:
+        """Subscribe again to streams that are carried; never waits."""
+        self.session.renew(streams)
+        self._changed.set()
+
     def intercept(self, frames: list[bytes]) -> list[bytes]:
         """Take the exchange's answers out of messages that were just read; never waits."""
         others = self.session.intercept(frames)
@@ -36,28 +59,26 @@ class StreamSubscriber:
         return others
 
     async def subscribe(self, feed: Feed) -> AsyncIterator[int]:
-        """Send what is to be sent, one message at a time, until all is acknowledged.
+        """Send what is to be sent, one message at a time, for as long as the connection lives.
 
         Args:
             feed: where to send.
 
         Yields:
-            How many streams are acknowledged, whenever that has changed.
+            How many streams are acknowledged, whenever that has changed; it never ends by itself.
 
         Raises:
             FeedClosed: the exchange refused, or did not answer in time.
         """
         session = self.session
-        acknowledged = -1
+        acknowledged: frozenset[str] | None = None
         while True:
             self._changed = trio.Event()
             if refused := session.refused():
                 raise FeedClosed(PROTOCOL_ERROR, _told(refused[0]))
-            if len(session.acknowledged) != acknowledged:
-                acknowledged = len(session.acknowledged)
-                yield acknowledged
-            if session.settled:
-                return
+            if session.acknowledged != acknowledged:
+                acknowledged = session.acknowledged
+                yield len(acknowledged)
             now = trio.current_time()
             if overdue := session.overdue(now):
                 raise FeedClosed(PROTOCOL_ERROR, f"the exchange did not answer a subscription of {_names(overdue)}")
@@ -65,7 +86,7 @@ class StreamSubscriber:
                 await feed.send(message)
                 continue
             times = [time for time in (session.send_at(), session.reply_due()) if time is not None]
-            with trio.move_on_at(min(times)):
+            with trio.move_on_at(min(times, default=math.inf)):
                 await self._changed.wait()
 
 

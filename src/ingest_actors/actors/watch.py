@@ -1,0 +1,189 @@
+"""The watch: looks at what the streams bring, and has those that are silent subscribed again or moved.
+
+It decides nothing: `ingest_actors.binance.stream_watch` does, and outlives this actor's lives, as the connections do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import trio
+
+from ingest_actors.actors.connection_state import Connection
+from ingest_actors.actors.fleet import Fleet
+from ingest_actors.announce import Announcer
+from ingest_actors.binance.stream_watch import Action, Carried, Findings, Question, StreamWatch, Verdict
+from ingest_actors.binance.watched_stream import Activity
+from ingest_actors.nursery import open_nursery
+from ingest_actors.supervision import Mailbox
+
+LOOK_INTERVAL_S = 1.0
+"""Between two looks: the shortest limit that can be set. A stream costs half a microsecond a look."""
+
+LINES_MAX = 10
+"""Streams that are named in the log after one look; of more than these the number is told."""
+
+NAMES_MAX = 5
+"""Streams that one log line names."""
+
+Ask = Callable[[Question], Awaitable[Mapping[str, Activity] | None]]
+"""Asks the exchange what its symbols did; None = it does not answer. Raises nothing."""
+
+
+class Hearing(Protocol):
+    """What was parsed lately."""
+
+    mark: float
+    """What `heard` answers for streams that bring something from now on."""
+
+    def heard(self, stream: str) -> float:
+        """The mark that was set when a stream last brought something."""
+        ...
+
+
+class Backlog:
+    """Whether what is put into a mailbox comes out of it within a look.
+
+    Args:
+        mailbox: whose taker is watched.
+    """
+
+    def __init__(self, mailbox: Mailbox[Any]) -> None:
+        self._mailbox = mailbox
+        self._due = 0
+
+    def lasts(self) -> bool:
+        """Whether something that was in the mailbox at the last look still is."""
+        lasts = self._mailbox.settled < self._due
+        self._due = self._mailbox.settled + self._mailbox.events
+        return lasts
+
+
+async def watch(
+    fleet: Fleet,
+    *,
+    streams: StreamWatch,
+    hearing: Hearing,
+    backlog: Backlog,
+    ask: Ask | None,
+    announce: Announcer,
+    interval_s: float = LOOK_INTERVAL_S,
+) -> None:
+    """Look at the streams again and again; ends only by cancellation.
+
+    Args:
+        fleet: the connections.
+        streams: what is known of the streams.
+        hearing: what the parser has heard.
+        backlog: of what was read and is not parsed yet.
+        ask: asks the exchange for its statistics; None = it cannot be asked.
+        announce: told of silent streams, and of those that flow again.
+        interval_s: between two looks.
+    """
+    watcher = _Watcher(fleet, streams, hearing, backlog, announce)
+    async with open_nursery() as nursery:
+        while True:
+            await watcher.look()
+            question = streams.question(trio.current_time())
+            if question is not None and ask is not None:
+                nursery.start_soon(_ask, streams, ask, question)
+            await trio.sleep(interval_s)
+
+
+async def _ask(streams: StreamWatch, ask: Ask, question: Question) -> None:
+    activity = await ask(question)
+    streams.answer(trio.current_time(), activity)
+
+
+class _Watcher:
+    """One life of the watch."""
+
+    def __init__(
+        self, fleet: Fleet, streams: StreamWatch, hearing: Hearing, backlog: Backlog, announce: Announcer
+    ) -> None:
+        self._fleet = fleet
+        self._streams = streams
+        self._hearing = hearing
+        self._backlog = backlog
+        self._announce = announce
+        self._lines_left = 0
+        self._untold = 0
+
+    async def look(self) -> None:
+        """One look at all connections, a checkpoint between any two, so that none of them waits for long."""
+        streams, fleet = self._streams, self._fleet
+        if fleet.wanted is not None:
+            streams.listed, streams.halted = fleet.wanted.symbols_listed, fleet.wanted.symbols_halted
+        self._lines_left, self._untold = LINES_MAX, 0
+        now = trio.current_time()
+        streams.begin_look(now, held=self._backlog.lasts())
+        self._hearing.mark = now
+        for connection in list(fleet.connections.values()):
+            self._act(connection, streams.look(_carried(connection), self._hearing.heard))
+            await trio.lowlevel.checkpoint()
+        streams.end_look({stream for connection in fleet.connections.values() for stream in connection.streams})
+        if self._untold:
+            self._announce("streams_silent", level="warning", more=self._untold, silent=streams.silent)
+
+    def _act(self, connection: Connection, findings: Findings) -> None:
+        """One synchronous step: what is decided is done, or will be by whoever owns it."""
+        for flowing in findings.flowing:
+            if self._may_tell():
+                self._announce(
+                    "stream_flowing",
+                    stream=flowing.stream,
+                    connection=flowing.connection,
+                    silent_s=round(flowing.silent_s, 1),
+                )
+        again = list(findings.missing)
+        for verdict in findings.silent:
+            action = verdict.action
+            if action in ("moved", "moved_back"):
+                moved = self._fleet.move(verdict.stream, connection.name, launch=action == "moved")
+                action = action if moved else "subscribed_again"
+            if action == "subscribed_again":
+                again.append(verdict.stream)
+            if self._may_tell():
+                self._tell(verdict, action)
+        if findings.reopen:
+            connection.reopen("its streams are silent")
+        elif again:
+            connection.renew(again)
+        if findings.missing:
+            self._announce(
+                "subscription_missing",
+                level="warning",
+                connection=connection.name,
+                streams=findings.missing[:NAMES_MAX],
+                count=len(findings.missing),
+                action="subscribed_again",
+            )
+
+    def _may_tell(self) -> bool:
+        self._lines_left -= 1
+        self._untold += self._lines_left < 0
+        return self._lines_left >= 0
+
+    def _tell(self, verdict: Verdict, action: Action) -> None:
+        self._announce(
+            "stream_silent",
+            level="warning",
+            stream=verdict.stream,
+            connection=verdict.connection,
+            silent_s=round(verdict.silent_s, 1),
+            limit_s=verdict.limit_s,
+            basis=verdict.basis,
+            action=action,
+            attempt=verdict.attempt,
+        )
+
+
+def _carried(connection: Connection) -> Carried:
+    return Carried(
+        connection.name,
+        connection.life,
+        connection.acknowledged_streams,
+        connection.missing_streams,
+        connection.reading,
+    )
