@@ -25,6 +25,7 @@ app = typer.Typer(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": operation.run,
+    "plan": operation.plan,
     "demo": development.demo,
     "simulate": development.simulate,
     "setup-topics": operation.setup_topics,

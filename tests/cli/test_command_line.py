@@ -32,7 +32,7 @@ def failing(monkeypatch):
 
 
 def test_the_commands_are_those_that_were_promised():
-    assert COMMANDS == ("run", "demo", "simulate", "setup-topics", "dev-broker", "healthcheck")
+    assert COMMANDS == ("run", "plan", "demo", "simulate", "setup-topics", "dev-broker", "healthcheck")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -43,7 +43,7 @@ def test_every_command_has_help_with_examples(command, capsys):
     assert f"python -m ingest_actors{'' if command == 'run' else f' {command}'}" in text
 
 
-@pytest.mark.parametrize("command", ["run", "setup-topics", "healthcheck"])
+@pytest.mark.parametrize("command", ["run", "plan", "setup-topics", "healthcheck"])
 def test_commands_that_read_settings_take_an_env_file(command, capsys):
     assert cli.main([command, "--help"]) == 0
     assert "--env-file" in capsys.readouterr().out

@@ -115,3 +115,8 @@ async def test_configuration_that_may_not_be_read_is_told(secure_broker, topic_p
     assert [(drift.what, drift.mendable, drift.note) for drift in found] == [
         ("configuration", False, "the right DESCRIBE_CONFIGS is missing")
     ] * 6
+
+
+async def test_drift_can_be_read_where_no_topic_is_there_at_all(broker, topic_prefix):
+    drift = await read_drift(settings_for(broker.bootstrap_servers, topic_prefix))
+    assert [one.what for one in drift] == ["missing"] * len(NAMES)

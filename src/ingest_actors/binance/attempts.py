@@ -54,3 +54,18 @@ class AttemptBudget:
             return self._held_until
         next_at = max(self._made[-1] + self._interval_s, self._held_until)
         return max(next_at, self._made[0] + self._period_s) if len(self._made) == self._made.maxlen else next_at
+
+
+def attempts_take_s(
+    attempts: int,
+    *,
+    attempts_max: int = ATTEMPTS_MAX,
+    period_s: float = ATTEMPTS_PERIOD_S,
+    interval_s: float = ATTEMPT_INTERVAL_S,
+) -> float:
+    """How long an `AttemptBudget` of which nothing is spent takes for so many attempts: from the first to the last."""
+    made: list[float] = []
+    for number in range(attempts):
+        at = made[-1] + interval_s if made else 0.0
+        made.append(max(at, made[number - attempts_max] + period_s) if number >= attempts_max else at)
+    return made[-1] if made else 0.0

@@ -98,7 +98,7 @@ def simulate(
 
 def dev_broker(
     port: Annotated[int, typer.Option(help="Port of the first node; 0 = any free one.", min=0, max=65535)] = 9092,
-    nodes: Annotated[int, typer.Option(help="1, or 3.", min=1, max=3)] = 1,
+    nodes: Annotated[int, typer.Option(help="How many nodes: 1, or 3 so that one may be lost.")] = 1,
     data_dir: Annotated[
         Path | None, typer.Option(help="Keep the data here; without it they go when the broker ends.", file_okay=False)
     ] = None,
@@ -114,7 +114,7 @@ def dev_broker(
         python -m ingest_actors dev-broker --nodes 3 --port 0 --data-dir ./kafka-data
     """
     if nodes not in NODES:
-        raise typer.BadParameter("1 or 3", param_hint="--nodes")
+        raise typer.BadParameter(f"{nodes}; accepted: 1, or 3 so that one may be lost", param_hint="--nodes")
 
     from ingest_actors.commands.dev_broker import run_it  # noqa: PLC0415
 

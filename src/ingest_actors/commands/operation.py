@@ -54,6 +54,36 @@ def run(env_file: EnvFile = None) -> None:
     raise typer.Exit(trio.run(partial(run_service, settings)))
 
 
+def plan(
+    env_file: EnvFile = None,
+    form: Annotated[Format, typer.Option("--format", help="How the answer is written.")] = Format.TABLE,
+    *,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask neither the exchange nor the brokers.")] = False,
+) -> None:
+    """Tell what the settings amount to, and check it against the exchange and the brokers. Changes nothing.
+
+    Streams, connections, subscription messages, REST weight, memory, topics. The exchange is asked which symbols it
+    lists and what time it has, and each of its WebSocket endpoints whether it lets us in; the brokers, which topics
+    there are and what they take.
+
+    Exit codes: 0 it can run; 1 something would go wrong; 2 bad settings; 75 the exchange or the brokers could not be
+    asked (the plan is told all the same). A symbol that is not listed is a warning, unless no other is left.
+
+    For example:
+
+        python -m ingest_actors plan
+
+        BINANCE_SYMBOLS='*USDT' python -m ingest_actors plan --format json --env-file prod.env
+    """
+    from ingest_actors.commands.start import read_settings  # noqa: PLC0415
+
+    settings = read_settings(env_file)
+
+    from ingest_actors.commands.plan import plan as make_plan  # noqa: PLC0415 - not before the settings are good
+
+    raise typer.Exit(make_plan(settings, offline=offline, as_json=form is Format.JSON))
+
+
 def setup_topics(
     env_file: EnvFile = None,
     form: Annotated[Format, typer.Option("--format", help="How the answer is written.")] = Format.TABLE,

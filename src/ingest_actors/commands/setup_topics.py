@@ -17,11 +17,11 @@ from ingest_actors.settings.addresses import EMBEDDED
 DAY_MS = 86_400_000
 
 OLD_EVENTS = (
-    "Kafka deletes by record timestamp, which is the exchange's: events of an old recording vanish from a topic minutes"
-    " after they are written, when they are older than its retention ({retention}). The way out, before they are"
-    " written: kafka-configs --bootstrap-server {servers} --alter --entity-type topics --entity-name <topic>"
+    "Kafka deletes by the exchange's time stamps, so an old recording vanishes minutes after it is written. Before you"
+    " write one: kafka-configs --bootstrap-server {servers} --alter --entity-type topics --entity-name <topic>"
     " --add-config retention.ms=-1"
 )
+"""Told when topics are made: that is when somebody might write a recording next."""
 
 
 def setup_topics(settings: Settings, *, mend: bool, allow_repartition: bool, as_json: bool) -> None:
@@ -57,8 +57,8 @@ async def _setup(settings: Settings, *, mend: bool, allow_repartition: bool, as_
         left = await read_drift(settings)
     desired = desired_topics(settings)
     (_say_json if as_json else _say_table)(desired, created, mended, left)
-    note = OLD_EVENTS.format(retention=_retentions(desired), servers=settings.kafka_bootstrap_servers)
-    tell(f"note: {note}")
+    if created:
+        tell(f"note: {OLD_EVENTS.format(servers=settings.kafka_bootstrap_servers)}")
     if not mend and any(drift.mendable for drift in left):
         tell("note: `setup-topics --apply` mends what differs")
 
@@ -105,7 +105,3 @@ def _state(topic: DesiredTopic, created: set[str], mended: list[Drift], left: li
 def _kept(topic: DesiredTopic) -> str:
     retention_ms = topic.config.get("retention.ms")
     return f"kept for {int(retention_ms) // DAY_MS} days" if retention_ms else "compacted"
-
-
-def _retentions(desired: list[DesiredTopic]) -> str:
-    return ", ".join(f"{topic.name}: {_kept(topic)}" for topic in desired if "retention.ms" in topic.config)

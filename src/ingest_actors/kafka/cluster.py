@@ -98,7 +98,7 @@ class Cluster:
         """The configuration of topics; one that may not be read is left out."""
         names = list(topics)
         deadline = time.monotonic() + _SETTLE_S
-        while True:
+        while names:  # librdkafka refuses to ask about nothing
             asked = self._admin.describe_configs(
                 [ConfigResource(ResourceType.TOPIC, name) for name in names], request_timeout=self._timeout_s
             )
@@ -108,6 +108,14 @@ class Cluster:
             if not unknown or time.monotonic() > deadline:
                 return {name: entries for name, entries in found.items() if not isinstance(entries, int)}
             time.sleep(_ASK_S / 10)
+        return {}
+
+    def broker_config(self, broker: int) -> dict[str, ConfigEntry]:
+        """The configuration of one broker, by its number; empty when we may not read it."""
+        resource = ConfigResource(ResourceType.BROKER, str(broker))
+        (future,) = self._admin.describe_configs([resource], request_timeout=self._timeout_s).values()
+        found = _forgiven(future)
+        return {} if isinstance(found, int) else found
 
     def operations(self, topics: Sequence[str]) -> dict[str, set[AclOperation]]:
         """What we may do with topics; one for which the broker does not say is left out."""
