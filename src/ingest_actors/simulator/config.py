@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ingest_actors.simulator.faults import FaultScript
-
-DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "ADAUSDT", "XRPUSDT")
+from ingest_actors.simulator.market.symbol_names import DEFAULT_SYMBOLS
 
 AtEnd = Literal["stay", "close", "loop"]
 """After the last frame of a recording: keep silent, close the connections with 1001, or begin again."""
@@ -32,6 +31,7 @@ class Limits:
         lifetime_s: age at which a connection is closed with 1001, seconds.
         outbox_bytes_max: data waiting for a reader beyond which a reader of the live market is cut off, bytes.
         weight_per_minute: REST weight that one address may use within a minute of the clock.
+        raw_requests_max: REST requests that one address may make within five minutes of the clock.
         flat_errors: errors of the control protocol as flat objects, as the documents print them, instead of nested.
         close_on_bad_request: close after an error of code 2 or 3 instead of going on.
         abrupt_end: end a connection that is too old without a close frame, instead of with 1001.
@@ -48,6 +48,7 @@ class Limits:
     lifetime_s: float = 86_400.0
     outbox_bytes_max: int = 8 * 1024 * 1024
     weight_per_minute: int = 6000
+    raw_requests_max: int = 300_000
     flat_errors: bool = False
     close_on_bad_request: bool = False
     abrupt_end: bool = False
@@ -62,7 +63,9 @@ class SimulatorConfig:
         host: address to listen at.
         ws_port: port of the WebSocket server; 0 = any free one; None = no server (`serve_stream` works all the same).
         rest_port: likewise for REST (`rest_app` works all the same).
-        symbols: what is traded; ignored with a recording.
+        symbols: what is traded, later ones less busily; `ingest_actors.simulator.invent_symbols` makes any number;
+            ignored with a recording.
+        quiet: further symbols, in status ``TRADING``, in which nothing ever happens.
         seed: two markets with the same seed, symbols and start do exactly the same.
         speed: seconds of market or recording a second of the clock; 0 = as fast as the readers take it.
         activity: how busy the market is; 1 = a few hundred events a second for the five default symbols.
@@ -71,6 +74,9 @@ class SimulatorConfig:
         book_levels: price levels a side of the busiest symbol's book, about.
         history: how many trades, and how many aggregate trades, of a symbol REST remembers.
         rest_lag_s: how far the newest trades and aggregate trades in REST lag behind the stream, seconds of the market.
+        orders_per_block: one block trade in about so many orders of a symbol; 0 = none.
+        old_trade_schema: the stream `trade` carries order ids (`b`, `a`) as until June 2024.
+        extra_fields: every event of the market has further keys that no client knows.
         recording: files to serve instead of a market, one after the other.
         at_end: what happens after the last frame of a recording.
         start_when: when a recording begins.
@@ -84,6 +90,7 @@ class SimulatorConfig:
     ws_port: int | None = 0
     rest_port: int | None = 0
     symbols: tuple[str, ...] = DEFAULT_SYMBOLS
+    quiet: tuple[str, ...] = ()
     seed: int = 0
     speed: float = 1.0
     activity: float = 1.0
@@ -92,6 +99,9 @@ class SimulatorConfig:
     book_levels: int = 400
     history: int = 20_000
     rest_lag_s: float = 0.0
+    orders_per_block: int = 20_000
+    old_trade_schema: bool = False
+    extra_fields: bool = False
     recording: tuple[Path, ...] = ()
     at_end: AtEnd = "stay"
     start_when: StartWhen = "settled"

@@ -119,7 +119,10 @@ async def open_exchange(config: SimulatorConfig) -> AsyncIterator[SimulatedExcha
     server = WebSocketServer(source, config.limits, faults, seed=config.seed, frame_per_send=config.frame_per_record)
     limits = config.limits
     rest_app = make_rest_app(
-        source, weight_per_minute=limits.weight_per_minute, raw_requests_max=limits.raw_requests_max
+        source,
+        weight_per_minute=limits.weight_per_minute,
+        raw_requests_max=limits.raw_requests_max,
+        strike=faults.rest,
     )
     context: ssl.SSLContext | None = None
     ca_file = server_file = None

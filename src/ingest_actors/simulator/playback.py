@@ -12,11 +12,13 @@ from pathlib import Path
 
 import trio
 
+from ingest_actors.errors import SettingsError
 from ingest_actors.simulator.clock import ExchangeClock
 from ingest_actors.simulator.config import SimulatorConfig
+from ingest_actors.simulator.market.symbol_names import check_status, refused_names
 from ingest_actors.simulator.recorded_rest import RecordedRest
 from ingest_actors.simulator.recording import Block, Recording
-from ingest_actors.simulator.recording_lines import raw_payload, time_ns
+from ingest_actors.simulator.recording_lines import raw_payload, symbol_of, time_ns
 from ingest_actors.simulator.rest_data import RestData
 from ingest_actors.simulator.session import Session
 from ingest_actors.simulator.wire import text_frame
@@ -38,6 +40,7 @@ class RecordingSource:
     """
 
     lossless = True
+    events = frozenset(("set_status", "list_symbol"))
 
     def __init__(self, recording: Recording, config: SimulatorConfig, start_us: int) -> None:
         self.recording = recording
@@ -48,6 +51,7 @@ class RecordingSource:
         self._config = config
         self._wanted: dict[Session, set[bytes]] = {}
         self._streams = frozenset(stream.encode() for stream in recording.streams)
+        self._silent: frozenset[bytes] = frozenset()
         self._changed_s = 0.0
         self._changed = trio.lowlevel.ParkingLot()
         self._file: Path | None = None
@@ -73,6 +77,39 @@ class RecordingSource:
             wanted.discard(stream.encode())
             if not wanted:
                 del self._wanted[session]
+
+    def reset_ids(self, symbol: str | None = None) -> None:
+        """Not to be had: a recording is played byte for byte.
+
+        Raises:
+            SettingsError: always.
+        """
+        del symbol
+        raise SettingsError(["reset_ids: a recording is played as it is; only the market can begin its ids again"])
+
+    def set_status(self, symbol: str, status: str) -> None:
+        """Change a symbol's status: REST tells it, and its frames are left out while it is not ``TRADING``.
+
+        Raises:
+            SettingsError: there is no such symbol, or no such status.
+        """
+        check_status(status)
+        if symbol not in self._recorded.symbols():
+            raise SettingsError([f"symbol {symbol!r}: is not in the recording"])
+        self._recorded.set_status(symbol, status)
+        streams = {name.encode() for name in self.recording.streams if symbol_of(name) == symbol}
+        self._silent = self._silent - streams if status == "TRADING" else self._silent | streams
+
+    def list_symbol(self, name: str) -> None:
+        """List one more symbol in exchangeInfo; nothing will come of it.
+
+        Raises:
+            SettingsError: no symbol can have this name.
+        """
+        problems = refused_names([name])
+        if problems:
+            raise SettingsError(problems)
+        self._recorded.list_symbol(name.upper())
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Play, then do what was configured for the end."""
@@ -148,7 +185,7 @@ class RecordingSource:
         """Send a block to everybody, and wait until the slowest has taken most of it."""
         while not self._wanted:
             await self._changed.park()
-        wanted = {session: frozenset(streams) for session, streams in self._wanted.items()}
+        wanted = {session: frozenset(streams) - self._silent for session, streams in self._wanted.items()}
         for session, streams in wanted.items():
             _push(session, streams, block)
         self._recorded.published(block)

@@ -9,14 +9,16 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ingest_actors.simulator.market.decimals import ONE, quote, text
+from ingest_actors.simulator.market.decimals import quote, text
 from ingest_actors.simulator.market.symbols import make_specs
+from ingest_actors.simulator.recorded_tickers import day_of, price_text, statistics, units
 from ingest_actors.simulator.recording import Block, Recording
 from ingest_actors.simulator.recording_lines import RecordedAnswer, raw_payload, time_ns
-from ingest_actors.simulator.rest_data import AggregateRow, KlineRow, TradeRow
+from ingest_actors.simulator.rest_data import AggregateRow, KlineRow, TickerRow, TopRow, TradeRow
 from ingest_actors.simulator.rest_rules import RestRefusal
 
 _MICROSECONDS_FROM = 10**14
+_AVERAGE_US = 300_000_000
 
 
 class _Trade(msgspec.Struct):
@@ -50,7 +52,9 @@ class RecordedRest:
     """
 
     def __init__(self, recording: Recording, *, history: int) -> None:
-        self._symbols = recording.symbols
+        self._symbols = list(recording.symbols)
+        self._statuses: dict[str, str] = {}
+        self.extra_lag_us = 0
         self._history = history
         self._published: dict[bytes, deque[bytes]] = defaultdict(lambda: deque(maxlen=history))
         self._position_ns = 0
@@ -75,9 +79,24 @@ class RecordedRest:
         """The recording's symbols."""
         return self._symbols
 
+    def status(self, symbol: str) -> str:
+        """As recorded, or as it was changed."""
+        return str(self.symbol_info(symbol)["status"])
+
+    def set_status(self, symbol: str, status: str) -> None:
+        """Tell another status from now on."""
+        self._statuses[symbol] = status
+
+    def list_symbol(self, symbol: str) -> None:
+        """Tell of one more symbol, of which nothing is recorded."""
+        if symbol not in self._infos:
+            self._symbols.append(symbol)
+            self._infos[symbol] = make_specs([symbol], seed=0, levels=1)[0].info()
+
     def symbol_info(self, symbol: str) -> dict[str, object]:
         """As recorded; invented when exchangeInfo was not."""
-        return self._infos[symbol]
+        info = self._infos[symbol]
+        return info | {"status": self._statuses[symbol]} if symbol in self._statuses else info
 
     def depth(self, symbol: str, limit: int) -> bytes:
         """The last snapshot that was recorded before what is played now; before the first one, that one.
@@ -132,11 +151,69 @@ class RecordedRest:
         return [AggregateRow(a.a, a.p, a.q, a.f, a.l, _microseconds(a.T), a.m) for a in rows]
 
     def klines(
-        self, symbol: str, interval: str, *, start_us: int | None, end_us: int | None, limit: int
+        self, symbol: str, interval: str, *, start_us: int | None, end_us: int | None, limit: int, offset_us: int = 0
     ) -> list[KlineRow]:
         """None: a recording's candles are not put together again."""
-        del symbol, interval, start_us, end_us, limit
+        del symbol, interval, start_us, end_us, limit, offset_us
         return []
+
+    def top(self, symbol: str) -> TopRow:
+        """The best levels of the book that `depth` tells.
+
+        Raises:
+            RestRefusal: the recording has none of this symbol, or one without levels.
+        """
+        book = json.loads(self.depth(symbol, 1))
+        if not book["bids"] or not book["asks"]:
+            raise RestRefusal(-1001, "Internal error; the recorded book of this symbol is empty.", status=500)
+        return TopRow(*book["bids"][0][:2], *book["asks"][0][:2])
+
+    def block_trades(self, symbol: str, *, from_id: int, limit: int) -> list[TradeRow]:
+        """None: they are not looked for in recordings."""
+        del symbol, from_id, limit
+        return []
+
+    def last_price(self, symbol: str) -> str:
+        """Of what was played so far; 0 before the first trade."""
+        rows = self._traded(symbol)
+        return rows[-1].price if rows else text(0)
+
+    def average_price(self, symbol: str) -> tuple[str, int]:
+        """Of the last five minutes that were played."""
+        rows = self._traded(symbol)
+        if not rows:
+            return text(0), 0
+        recent = [row for row in rows if row.time_us > rows[-1].time_us - _AVERAGE_US]
+        base = sum(units(row.quantity) for row in recent)
+        return price_text(sum(units(row.quote_quantity) for row in recent), base), rows[-1].time_us
+
+    def reference_price(self, symbol: str) -> tuple[str | None, int] | None:
+        """None: recordings have none."""
+        del symbol
+        return None
+
+    def ticker(self, symbol: str, window: str, window_us: int) -> TickerRow:
+        """Of what was played so far and is still remembered."""
+        del window
+        rows = self._traded(symbol)
+        now_us = self._position_ns // 1000
+        return statistics(rows, now_us - window_us, now_us)
+
+    def trading_day(self, symbol: str, offset_us: int) -> TickerRow:
+        """Of what was played so far and is still remembered, on the recording's own day."""
+        start_us, end_us = day_of(self._position_ns // 1000, offset_us)
+        return statistics(self._traded(symbol), start_us, end_us)
+
+    def _traded(self, symbol: str) -> list[TradeRow]:
+        """The trades that are remembered, or, when trades were not recorded, the aggregates in their place."""
+        rows = self.trades(symbol, from_id=None, limit=self._history, lagging=False)
+        if rows:
+            return rows
+        aggregates = self.aggregates(symbol, from_id=None, start_us=None, end_us=None, limit=self._history)
+        return [
+            TradeRow(a.last_id, a.price, a.quantity, _quote_text(a.price, a.quantity), a.time_us, a.buyer_is_maker)
+            for a in aggregates
+        ]
 
 
 def _microseconds(time: int) -> int:
@@ -144,9 +221,4 @@ def _microseconds(time: int) -> int:
 
 
 def _quote_text(price: str, quantity: str) -> str:
-    return text(quote(_parse(price), _parse(quantity)))
-
-
-def _parse(decimal: str) -> int:
-    whole, _, fraction = decimal.partition(".")
-    return int(whole) * ONE + int(fraction.ljust(8, "0")[:8])
+    return text(quote(units(price), units(quantity)))

@@ -1,22 +1,29 @@
-"""What REST's endpoints accept, and how they refuse. Sans-IO."""
+"""How REST checks a request, and how it refuses. Sans-IO."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
-from ingest_actors.simulator.market.candles import INTERVALS
+from ingest_actors.simulator.market.candles import DAY_US, HOUR_US, INTERVALS, MINUTE_US
+from ingest_actors.simulator.rest_endpoints import Endpoint
 
 _SYMBOL = re.compile(r"[\w\-.]{1,50}")
 _NUMBER = re.compile(r"[0-9]{1,20}")
+_WINDOW = re.compile(r"([1-9]|[1-5][0-9])m|([1-9]|1[0-9]|2[0-3])h|[1-7]d")
+_UNITS_US = {"m": MINUTE_US, "h": HOUR_US, "d": DAY_US}
+_TIME_ZONE = re.compile(r"([+-]?)([0-9]{1,2})(?::([0-5][0-9]))?")
+_WESTMOST_US, _EASTMOST_US = -12 * HOUR_US, 14 * HOUR_US
 _MICROSECONDS_FROM = 10**14
 """Times above this are in microseconds: in milliseconds it would be the year 5138."""
 _EARLIEST_US = 1_483_228_800_000_000
 """2017-01-01: earlier times are taken for this one."""
 _LATEST_AHEAD_US = 10_000_000
+_STATUSES = ("TRADING", "HALT", "BREAK")
+"""What may be asked for; there are more."""
 
 
 class RestRefusal(Exception):
@@ -46,6 +53,9 @@ class Parameters:
         start_us: earliest time wanted, microseconds, inclusive.
         end_us: latest time wanted, microseconds, inclusive.
         symbols: the symbols asked for; empty: none was named.
+        offset_us: how far the wanted time zone is ahead of UTC.
+        window: length of a rolling window, as sent.
+        window_us: the same in microseconds.
     """
 
     text: Mapping[str, str]
@@ -54,61 +64,9 @@ class Parameters:
     start_us: int | None
     end_us: int | None
     symbols: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One endpoint's rules.
-
-    Attributes:
-        name: below ``/api/v3/``.
-        weight: what a request costs, by its parameters.
-        mandatory: parameters that must be sent, in the order in which they are checked.
-        optional: parameters that may be sent.
-        limit_default: items when no limit is given.
-        limit_max: most items; a higher limit counts as this one.
-    """
-
-    name: str
-    weight: Callable[[Mapping[str, str]], int]
-    mandatory: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-    limit_default: int = 500
-    limit_max: int = 1000
-
-
-def _depth_weight(parameters: Mapping[str, str]) -> int:
-    text = parameters.get("limit", "100")
-    limit = int(text) if _NUMBER.fullmatch(text) else 100
-    for limit_max, weight in ((100, 5), (500, 25), (1000, 50)):
-        if limit <= limit_max:
-            return weight
-    return 250
-
-
-def _costs(weight: int) -> Callable[[Mapping[str, str]], int]:
-    return lambda _parameters: weight
-
-
-ENDPOINTS = {
-    endpoint.name: endpoint
-    for endpoint in (
-        Endpoint("ping", _costs(1)),
-        Endpoint("time", _costs(1)),
-        Endpoint(
-            "exchangeInfo",
-            _costs(20),
-            optional=("symbol", "symbols", "permissions", "showPermissionSets", "symbolStatus"),
-        ),
-        Endpoint("depth", _depth_weight, ("symbol",), ("limit", "symbolStatus"), 100, 5000),
-        Endpoint("trades", _costs(25), ("symbol",), ("limit",)),
-        Endpoint("historicalTrades", _costs(25), ("symbol",), ("limit", "fromId")),
-        Endpoint("aggTrades", _costs(4), ("symbol",), ("fromId", "startTime", "endTime", "limit")),
-        Endpoint("klines", _costs(2), ("symbol", "interval"), ("startTime", "endTime", "timeZone", "limit")),
-        Endpoint("uiKlines", _costs(2), ("symbol", "interval"), ("startTime", "endTime", "timeZone", "limit")),
-    )
-}
-"""The endpoints there are."""
+    offset_us: int
+    window: str
+    window_us: int
 
 
 def split_query(query: str) -> list[tuple[str, str]]:
@@ -117,7 +75,7 @@ def split_query(query: str) -> list[tuple[str, str]]:
     return [(unquote_plus(name), unquote_plus(value)) for name, _, value in items]
 
 
-def check(endpoint: Endpoint, items: Sequence[tuple[str, str]], *, traded: Sequence[str], now_us: int) -> Parameters:
+def check(endpoint: Endpoint, items: Sequence[tuple[str, str]], *, traded: Collection[str], now_us: int) -> Parameters:
     """Check a request.
 
     Args:
@@ -130,7 +88,7 @@ def check(endpoint: Endpoint, items: Sequence[tuple[str, str]], *, traded: Seque
         RestRefusal: as the exchange would refuse it.
     """
     sent = dict(items)
-    known = endpoint.mandatory + endpoint.optional
+    known = endpoint.known
     if len(sent) < len(items):
         raise RestRefusal(-1101, "Duplicate values for a parameter detected.")
     if len(items) > len(known):
@@ -138,9 +96,11 @@ def check(endpoint: Endpoint, items: Sequence[tuple[str, str]], *, traded: Seque
     for name, value in items:
         if name in known and not value:
             raise RestRefusal(-1105, f"Parameter '{name}' was empty.")
-    for name in endpoint.mandatory:
-        if name not in sent:
-            raise RestRefusal(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+    missing = [name for name in endpoint.mandatory if name not in sent]
+    if endpoint.either and not any(name in sent for name in endpoint.either):
+        missing.append(endpoint.either[0])
+    if missing:
+        raise RestRefusal(-1102, f"Mandatory parameter '{missing[0]}' was not sent, was empty/null, or malformed.")
     read = sum(name in known for name in sent)
     if read < len(sent):
         raise RestRefusal(
@@ -149,19 +109,28 @@ def check(endpoint: Endpoint, items: Sequence[tuple[str, str]], *, traded: Seque
     return _parsed(endpoint, sent, traded, now_us)
 
 
-def _parsed(endpoint: Endpoint, sent: dict[str, str], traded: Sequence[str], now_us: int) -> Parameters:
+def _parsed(endpoint: Endpoint, sent: dict[str, str], traded: Collection[str], now_us: int) -> Parameters:
+    if any(sum(name in sent for name in names) > 1 for names in endpoint.exclusive):
+        raise _combination()
     symbols = _symbols(sent, traded)
+    if endpoint.symbols_max is not None and len(symbols) > endpoint.symbols_max:
+        raise _invalid("symbols")
     limit = _number(sent, "limit")
     if limit == 0:
-        raise RestRefusal(-1130, "Data sent for parameter 'limit' is not valid.")
+        raise _invalid("limit")
     from_id = _number(sent, "fromId")
     start_us, end_us = _time(sent, "startTime", now_us), _time(sent, "endTime", now_us)
     if from_id is not None and (start_us is not None or end_us is not None):
-        raise RestRefusal(-1128, "Combination of optional parameters invalid.")
+        raise _combination()
     if "interval" in sent and sent["interval"] not in INTERVALS:
         raise RestRefusal(-1120, "Invalid interval.")
-    if "symbolStatus" in sent and sent["symbolStatus"] not in ("TRADING", "HALT", "BREAK"):
+    if "symbolStatus" in sent and sent["symbolStatus"] not in _STATUSES:
         raise RestRefusal(-1122, "Invalid symbolStatus.")
+    if sent.get("type", "FULL") not in ("FULL", "MINI"):
+        raise _invalid("type")
+    window = sent.get("windowSize", "1d")
+    if not _WINDOW.fullmatch(window):
+        raise _invalid("windowSize")
     return Parameters(
         text=sent,
         limit=min(endpoint.limit_max, endpoint.limit_default if limit is None else limit),
@@ -169,17 +138,18 @@ def _parsed(endpoint: Endpoint, sent: dict[str, str], traded: Sequence[str], now
         start_us=start_us,
         end_us=end_us,
         symbols=symbols,
+        offset_us=_offset(sent),
+        window=window,
+        window_us=int(window[:-1]) * _UNITS_US[window[-1]],
     )
 
 
-def _symbols(sent: dict[str, str], traded: Sequence[str]) -> tuple[str, ...]:
+def _symbols(sent: dict[str, str], traded: Collection[str]) -> tuple[str, ...]:
     names: list[str] = []
     if "symbols" in sent:
-        if "symbol" in sent:
-            raise RestRefusal(-1128, "Combination of optional parameters invalid.")
         try:
             names = json.loads(sent["symbols"])
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):
             names = []
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
             raise _illegal("symbols", r'^\[("[\w\-._&&[^a-z]]{1,50}"(,"[\w\-._&&[^a-z]]{1,50}"){0,}){0,1}\]$')
@@ -190,7 +160,7 @@ def _symbols(sent: dict[str, str], traded: Sequence[str]) -> tuple[str, ...]:
             raise _illegal("symbol", r"^[\w\-._&&[^a-z]]{1,50}$")
     if len(set(names)) < len(names):
         raise RestRefusal(-1151, "Symbol is present multiple times in the list.")
-    if not set(traded).issuperset(names):
+    if not all(name in traded for name in names):
         raise RestRefusal(-1121, "Invalid symbol.")
     return tuple(names)
 
@@ -214,5 +184,26 @@ def _time(sent: dict[str, str], name: str, now_us: int) -> int | None:
     return min(max(value, _EARLIEST_US), now_us + _LATEST_AHEAD_US)
 
 
+def _offset(sent: dict[str, str]) -> int:
+    """A time zone such as ``8``, ``-1:00`` or ``05:45``, in microseconds ahead of UTC."""
+    found = _TIME_ZONE.fullmatch(sent.get("timeZone", "0"))
+    if found is None:
+        raise _invalid("timeZone")
+    offset_us = int(found[2]) * HOUR_US + int(found[3] or 0) * MINUTE_US
+    if found[1] == "-":
+        offset_us = -offset_us
+    if not _WESTMOST_US <= offset_us <= _EASTMOST_US:
+        raise _invalid("timeZone")
+    return offset_us
+
+
 def _illegal(name: str, legal: str) -> RestRefusal:
     return RestRefusal(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'.")
+
+
+def _invalid(name: str) -> RestRefusal:
+    return RestRefusal(-1130, f"Data sent for parameter '{name}' is not valid.")
+
+
+def _combination() -> RestRefusal:
+    return RestRefusal(-1128, "Combination of optional parameters invalid.")

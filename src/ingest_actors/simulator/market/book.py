@@ -10,6 +10,8 @@ Level = tuple[int, int]
 
 _MARK_EVERY_US = 1_000_000
 _MARKS_KEPT = 12
+_OPENING_SHARE = 16
+"""One in so many of the changes that made the opening book are kept: snapshots older than the first event need some."""
 
 
 class OrderBook:
@@ -22,15 +24,16 @@ class OrderBook:
 
     Attributes:
         update_id: id of the last change.
+        opened_id: id of the last change when the book was opened for trading.
         quantities: by key; a bid's key is its price, an ask's the negative price.
         bids: keys of the bids, best last.
         asks: keys of the asks, best last.
     """
 
-    __slots__ = ("_log", "_log_start", "_marks", "asks", "bids", "quantities", "update_id")
+    __slots__ = ("_log", "_log_start", "_marks", "asks", "bids", "opened_id", "quantities", "update_id")
 
     def __init__(self, update_id: int) -> None:
-        self.update_id = update_id
+        self.update_id = self.opened_id = update_id
         self.quantities: dict[int, int] = {}
         self.bids: list[int] = []
         self.asks: list[int] = []
@@ -94,6 +97,12 @@ class OrderBook:
             return self.update_id, *self.top(levels)
         undone = dict(self._log[: position - 1 if position else None : -1])
         return (self._log_start + position - 1, *self._patched(undone, levels))
+
+    def open(self) -> None:
+        """Let what the book holds by now be its beginning; of what led to it little is remembered."""
+        del self._log[: -len(self._log) // _OPENING_SHARE]
+        self._log_start = self.update_id + 1 - len(self._log)
+        self.opened_id = self.update_id
 
     def mark(self, now_us: int) -> None:
         """Forget changes of more than some ten seconds ago. To be called now and then, with times that rise."""

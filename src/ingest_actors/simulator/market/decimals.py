@@ -12,6 +12,11 @@ def text(value: int) -> str:
     return f"{value // ONE}.{value % ONE:08d}"
 
 
+def plain_text(value: int) -> str:
+    """A value of 1e-8 units with as many decimals as it needs."""
+    return text(value).rstrip("0").rstrip(".")
+
+
 def quote(price: int, quantity: int) -> int:
     """Price times quantity; exact when their decimals together are at most eight, else rounded down."""
     return price * quantity // ONE

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ingest_actors.simulator.channel import Channel
 from ingest_actors.simulator.market import payloads
-from ingest_actors.simulator.market.candles import MINUTE_US, SECOND_US, Candle, bucket
-from ingest_actors.simulator.market.decimals import ONE
+from ingest_actors.simulator.market.candles import SECOND_US, Candle, bucket
+from ingest_actors.simulator.market.prices import has_reference_price, reference_price
 from ingest_actors.simulator.market.scheduler import Scheduler
 from ingest_actors.simulator.market.symbol_market import DELAY_MAX_US, SymbolMarket
 
@@ -76,11 +76,16 @@ class DepthFeed(_GridFeed):
     ) -> None:
         super().__init__(channel, scheduler, seed=seed, period_us=period_us, phase_us=phase_us)
         self._market = market
-        self.borders: deque[int] = deque([market.book.update_id], maxlen=20)
+        self._book = market.book
+        self.borders: deque[int] = deque([self._book.update_id], maxlen=20)
 
     def send(self, now_us: int) -> None:
         """One event, or none. Now and then it leaves a moment after its event time, as other streams' do not."""
         book = self._market.book
+        if book is not self._book:  # ids have begun again
+            self._book = book
+            self.borders.clear()
+            self.borders.append(book.opened_id)
         first_id, last_id = self.borders[-1] + 1, book.update_id
         if first_id > last_id:
             return
@@ -102,7 +107,7 @@ class PartialDepthFeed(_GridFeed):
         super().__init__(channel, scheduler, seed=seed, period_us=period_us, phase_us=phase_us)
         self._market = market
         self._levels = levels
-        self._sent_id = 0
+        self._sent_id = market.book.update_id
 
     def send(self, _now_us: int) -> None:
         """One frame, or none."""
@@ -113,7 +118,10 @@ class PartialDepthFeed(_GridFeed):
 
 
 class KlineFeed(Feed):
-    """Candles while they grow, about every two seconds when something traded, and each once more when it is closed."""
+    """Candles while they grow, about every two seconds when something traded, and each once more when it is closed.
+
+    A symbol that does not trade at all, being halted or dead, has no candles without trades either.
+    """
 
     def __init__(
         self, channel: Channel, market: SymbolMarket, scheduler: Scheduler, *, seed: str, interval: str, offset_us: int
@@ -125,22 +133,25 @@ class KlineFeed(Feed):
         self._open_us, self._end_us = bucket(interval, scheduler.now_us, offset_us)
         self._closes_us = self._draw_close()
         self._sent_id = -1
+        self._leaves_us = 0
 
     def next_us(self, now_us: int) -> int:
         """Two seconds and something from now, or the closing of the candle when that is earlier."""
         step_us = SECOND_US if self._interval == "1s" else 2 * SECOND_US + int(self.rng.expovariate(1 / 150_000))
-        return min(now_us + step_us, max(self._closes_us, now_us + 1))
+        return max(min(now_us + step_us, self._closes_us), now_us + 1, self._leaves_us + 1)
 
     def send(self, now_us: int) -> None:
         """The open candle, if it has changed; or the closed one."""
         market = self._market
         if now_us >= self._closes_us:
-            self._emit(now_us, market.candles.candle(self._interval, self._open_us, self._offset_us), closed=True)
+            candle = market.candles.candle(self._interval, self._open_us, self._offset_us)
+            if candle.trades or market.is_active:
+                self._emit(now_us, candle, closed=True)
             self._open_us, self._end_us = bucket(self._interval, self._end_us + 1, self._offset_us)
             self._closes_us = self._draw_close()
             return
         candle = market.candles.candle(self._interval, self._open_us, self._offset_us)
-        if candle.last_id > self._sent_id and self._interval != "1s":
+        if candle.trades and candle.last_id != self._sent_id and self._interval != "1s":
             self._emit(now_us, candle, closed=False)
 
     def _draw_close(self) -> int:
@@ -150,13 +161,14 @@ class KlineFeed(Feed):
         return self._end_us + DELAY_MAX_US + min(2_150_000, int(self.rng.expovariate(1 / 400_000)))
 
     def _emit(self, now_us: int, candle: Candle, *, closed: bool) -> None:
-        self._sent_id = max(self._sent_id, candle.last_id)
+        self._sent_id = candle.last_id
 
         def render(unit: int) -> bytes:
             return payloads.kline(unit, now_us, self._market.spec.name, self._interval, candle, closed=closed)
 
         if not closed and self.rng.random() < 0.3:  # noqa: PLR2004 - some frames trail what was published meanwhile
-            self._scheduler.at(now_us + self.rng.randrange(5_000, 60_000), self.channel.emit, render)
+            self._leaves_us = now_us + self.rng.randrange(5_000, 60_000)
+            self._scheduler.at(self._leaves_us, self.channel.emit, render)
         else:
             self.channel.emit(render)
 
@@ -165,63 +177,70 @@ class TickerFeed(_GridFeed):
     """Something about one symbol each second, when it has changed.
 
     Args:
-        changing: a number that changes with what is told.
-        render: makes the payload; see `Channel.emit`.
+        market: of the symbol.
+        render: makes the payload: ``render(unit, now_us, market)``.
     """
 
     def __init__(
-        self, channel: Channel, scheduler: Scheduler, *, seed: str, phase_us: int, changing: Callable[[], int],
-        render: Callable[[int, int], bytes],
+        self, channel: Channel, market: SymbolMarket, scheduler: Scheduler, *, seed: str, phase_us: int,
+        render: Callable[[int, int, SymbolMarket], bytes],
     ) -> None:  # fmt: skip
         super().__init__(channel, scheduler, seed=seed, period_us=SECOND_US, phase_us=phase_us)
-        self._changing = changing
+        self._market = market
         self._render = render
-        self._sent = -1
+        self._sent: object = None
 
     def send(self, now_us: int) -> None:
         """One event, or none."""
-        state = self._changing()
-        if state != self._sent:
+        state = self.state(now_us)
+        if state != self._sent and self._market.is_active:
             self._sent = state
-            self.channel.emit(self._render, now_us)
+            self.channel.emit(self._render, now_us, self._market)
+
+    def state(self, _now_us: int) -> object:
+        """Something that changes with what is told; None: there is nothing to tell yet."""
+        last_id = self._market.candles.last_trade_id
+        return None if last_id == -1 else last_id
+
+
+class ReferencePriceFeed(TickerFeed):
+    """The reference price, when it has changed: as trades come and as they grow old."""
+
+    def state(self, now_us: int) -> object:
+        """The price, and whether there ever was one."""
+        market = self._market
+        return (reference_price(market, now_us),) if has_reference_price(market) else None
 
 
 class ArrayFeed(_GridFeed):
     """An array each second with one element for each symbol that traded meanwhile.
 
     Args:
-        markets: all symbols.
+        markets: all symbols, those that will be listed later too.
         render: makes one element: ``render(unit, now_us, market)``.
     """
 
     def __init__(
-        self, channel: Channel, markets: list[SymbolMarket], scheduler: Scheduler, *, seed: str, phase_us: int,
+        self, channel: Channel, markets: Mapping[str, SymbolMarket], scheduler: Scheduler, *, seed: str, phase_us: int,
         render: Callable[[int, int, SymbolMarket], bytes],
     ) -> None:  # fmt: skip
         super().__init__(channel, scheduler, seed=seed, period_us=SECOND_US, phase_us=phase_us)
         self._markets = markets
         self._render = render
-        self._sent = [-1] * len(markets)
+        self._sent: dict[str, int] = {}
 
     def send(self, now_us: int) -> None:
         """One array, or nothing when nothing traded."""
         changed = []
-        for index, market in enumerate(self._markets):
+        for name, market in self._markets.items():
             state = market.candles.last_trade_id
-            if state != self._sent[index]:
-                self._sent[index] = state
+            if state != self._sent.get(name, -1) and market.is_active:
+                self._sent[name] = state
                 changed.append(market)
         if changed:
             self.channel.emit(
                 lambda unit: b"[" + b",".join([self._render(unit, now_us, market) for market in changed]) + b"]"
             )
-
-
-def average_price(market: SymbolMarket, now_us: int) -> int:
-    """Price of the last five minutes, weighted by volume; the last price when nothing traded."""
-    parts = [market.candles.candle("1m", now_us - minutes * MINUTE_US) for minutes in range(5)]
-    base = sum(part.base for part in parts)
-    return sum(part.quote for part in parts) * ONE // base if base else market.candles.last_price
 
 
 def tenth_or_second(*, fast: bool) -> int:

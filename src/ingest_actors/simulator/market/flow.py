@@ -47,6 +47,15 @@ class Aggregate(NamedTuple):
     trades: tuple[Trade, ...]
 
 
+class FirstIds(NamedTuple):
+    """The last ids before the first ones."""
+
+    trade_id: int
+    aggregate_id: int
+    update_id: int
+    block_id: int
+
+
 class OrderFlow:
     """One symbol's orders, one at a time; the same seed gives the same orders.
 
@@ -54,19 +63,37 @@ class OrderFlow:
         spec: the symbol.
         seed: of everything random.
         activity: multiplies the rate of orders.
+        price: around which the book is made, in 1e-8; None = the symbol's own.
+        first_ids: where ids begin; None = as high as those of the exchange.
+        orders_per_block: one block trade in about so many orders; 0 = none.
 
     Attributes:
         book: the order book.
         last_price: of the last trade, or the price at the start.
     """
 
-    def __init__(self, spec: SymbolSpec, *, seed: int, activity: float) -> None:
-        self.rng = random.Random(f"{seed}/flow/{spec.name}")  # noqa: S311 - not for secrets
+    def __init__(
+        self,
+        spec: SymbolSpec,
+        *,
+        seed: str,
+        activity: float,
+        price: int | None = None,
+        first_ids: FirstIds | None = None,
+        orders_per_block: int = 0,
+    ) -> None:
+        rng = self.rng = random.Random(f"{seed}/flow/{spec.name}")  # noqa: S311 - not for secrets
+        if first_ids is None:
+            trade_id = rng.randrange(5 * 10**9, 8 * 10**9)
+            first_ids = FirstIds(trade_id, trade_id - 5 * 10**8, rng.randrange(5 * 10**10, 9 * 10**10), 90)
         self.spec = spec
-        self.book = OrderBook(self.rng.randrange(5 * 10**10, 9 * 10**10))
-        self.last_price = spec.price
-        self._trade_id = self.rng.randrange(2 * 10**9, 5 * 10**9)
-        self._aggregate_id = self._trade_id // 2
+        self.book = OrderBook(first_ids.update_id)
+        self.last_price = spec.price if price is None else price
+        self._trade_id = first_ids.trade_id
+        self._aggregate_id = first_ids.aggregate_id
+        self._block_id = first_ids.block_id
+        self._block_rate = 1 / orders_per_block if orders_per_block else 0.0
+        self._until_block = self._draw_block()
         self._rate_per_us = spec.orders_per_s * activity / 1e6 * (1 - _CLUSTER)
         self._drift = 0.0
         self._repeat: tuple[bool, int] | None = None
@@ -102,6 +129,26 @@ class OrderFlow:
         else:
             self._rest(side, is_bid=is_bid)
         return []
+
+    def block_due(self) -> bool:
+        """Whether a block trade follows the order that has just arrived. To be asked once an order."""
+        self._until_block -= 1
+        if self._until_block:
+            return False
+        self._until_block = self._draw_block()
+        return True
+
+    def block_trade(self, now_us: int) -> Trade:
+        """A large trade that two parties agreed on outside the book, near the last price; its ids are their own."""
+        rng = self.rng
+        self._block_id += 1
+        price = self.last_price + self.spec.tick * rng.randint(-3, 3)
+        quantity = self.spec.step * self.spec.typical_steps * rng.randrange(1000, 5000)
+        return Trade(self._block_id, max(self.spec.tick, price), quantity, now_us, rng.random() < 0.5)  # noqa: PLR2004
+
+    def _draw_block(self) -> int:
+        """After how many more orders the next block trade comes; never reaching 0 when there are none."""
+        return 1 + int(self.rng.expovariate(self._block_rate)) if self._block_rate else -1
 
     def _taker_steps(self) -> int:
         rng = self.rng
@@ -179,10 +226,11 @@ class OrderFlow:
         rng, spec, book = self.rng, self.spec, self.book
         reach = max(1.0, 0.02 * spec.price / spec.tick / spec.levels)
         for sign in (1, -1):
-            key = sign * spec.price - (spec.tick if sign > 0 else 0)
+            key = sign * self.last_price - (spec.tick if sign > 0 else 0)
             for level in range(spec.levels):
                 if sign * key <= 0:
                     break
                 book.set(key, self._resting_quantity())
                 wide = reach * min(1.0, 0.05 + level / 50)
                 key -= spec.tick * (1 + int(rng.expovariate(1 / wide)))
+        book.open()

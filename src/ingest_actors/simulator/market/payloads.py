@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from ingest_actors.simulator.market.book import Level
 from ingest_actors.simulator.market.candles import Candle
-from ingest_actors.simulator.market.decimals import text
+from ingest_actors.simulator.market.decimals import plain_text, text
 from ingest_actors.simulator.market.flow import Aggregate, Trade
 from ingest_actors.simulator.market.rolling import WindowStatistics
 
@@ -22,6 +22,26 @@ def trade(unit: int, event_us: int, symbol: str, item: Trade) -> bytes:
     return (
         f'{{"e":"trade","E":{event_us // unit},"s":"{symbol}","t":{trade_id},"p":"{text(price)}","q":"{text(quantity)}"'
         f',"T":{time_us // unit},"m":{_BOOLEANS[maker]},"M":true}}'
+    ).encode()
+
+
+def trade_with_order_ids(unit: int, event_us: int, symbol: str, item: Trade) -> bytes:
+    """`trade` as it was until June 2024: with the order ids of buyer and seller."""
+    trade_id, price, quantity, time_us, maker = item
+    taker_order, maker_order = 4 * trade_id + 2, 4 * trade_id - 7  # a taker's order is the younger one
+    buyer, seller = (maker_order, taker_order) if maker else (taker_order, maker_order)
+    return (
+        f'{{"e":"trade","E":{event_us // unit},"s":"{symbol}","t":{trade_id},"p":"{text(price)}","q":"{text(quantity)}"'
+        f',"b":{buyer},"a":{seller},"T":{time_us // unit},"m":{_BOOLEANS[maker]},"M":true}}'
+    ).encode()
+
+
+def block_trade(unit: int, event_us: int, symbol: str, item: Trade) -> bytes:
+    """`blockTrade`: ids of its own sequence, plain decimals, no `M`."""
+    trade_id, price, quantity, time_us, maker = item
+    return (
+        f'{{"e":"blockTrade","E":{event_us // unit},"s":"{symbol}","t":{trade_id},"p":"{plain_text(price)}"'
+        f',"q":"{plain_text(quantity)}","T":{time_us // unit},"m":{_BOOLEANS[maker]}}}'
     ).encode()
 
 
@@ -111,6 +131,7 @@ def average_price(unit: int, event_us: int, symbol: str, price: int, last_us: in
     ).encode()
 
 
-def reference_price(unit: int, event_us: int, symbol: str, price: int) -> bytes:
-    """`referencePrice`: it has no event time of its own."""
-    return f'{{"e":"referencePrice","s":"{symbol}","r":"{text(price)}","t":{event_us // unit}}}'.encode()
+def reference_price(unit: int, event_us: int, symbol: str, price: int | None) -> bytes:
+    """`referencePrice`: it has no event time of its own; the price may be null."""
+    told = "null" if price is None else f'"{text(price)}"'
+    return f'{{"e":"referencePrice","s":"{symbol}","r":{told},"t":{event_us // unit}}}'.encode()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from ingest_actors.simulator.market.candles import MINUTE_US, Candle, CandleStore
+from ingest_actors.simulator.market.candle_store import CandleStore
+from ingest_actors.simulator.market.candles import MINUTE_US, Candle
 from ingest_actors.simulator.market.decimals import ONE, percent_text
 
 
@@ -43,21 +44,48 @@ class WindowStatistics:
         return self.quote * ONE // self.base if self.base else self.close
 
 
+def window_start(now_us: int, length_us: int) -> int:
+    """When the window that ends now began: on a full minute."""
+    return (now_us - length_us) // MINUTE_US * MINUTE_US
+
+
+def statistics_of(span: Candle, before: int, last_quantity: int) -> WindowStatistics:
+    """The figures of a span of time whose trades were put together into one candle."""
+    return WindowStatistics(
+        open_us=span.open_us,
+        open=span.open,
+        high=span.high,
+        low=span.low,
+        close=span.close,
+        base=span.base,
+        quote=span.quote,
+        trades=span.trades,
+        first_id=span.first_id,
+        last_id=span.last_id,
+        before=before,
+        last_quantity=last_quantity if span.trades else 0,
+    )
+
+
 class RollingWindow:
     """Sums over the minutes of a window, kept up to date as minutes come and go.
 
     Args:
         length_us: of the window; it begins on a full minute, so it is up to a minute longer.
-        price: what traded last before the market opened.
+        candles: what has traded so far.
+        now_us: market time.
     """
 
-    def __init__(self, length_us: int, price: int) -> None:
+    def __init__(self, length_us: int, candles: CandleStore, now_us: int) -> None:
         self.length_us = length_us
-        self._before = price
+        start_us = window_start(now_us, length_us)
+        self._before = candles.price_before(start_us)
         self._minutes: deque[Candle] = deque()
         self._highs: deque[Candle] = deque()
         self._lows: deque[Candle] = deque()
         self._base = self._quote = self._trades = 0
+        for minute in candles.minutes_since(start_us):
+            self.add(minute)
 
     def add(self, minute: Candle) -> None:
         """A minute has ended."""
@@ -74,7 +102,7 @@ class RollingWindow:
 
     def statistics(self, now_us: int, candles: CandleStore, last_quantity: int) -> WindowStatistics:
         """The window that ends now."""
-        start_us = (now_us - self.length_us) // MINUTE_US * MINUTE_US
+        start_us = window_start(now_us, self.length_us)
         self._forget(start_us)
         recent = [part for part in candles.open_parts() if part.trades and part.open_us >= start_us]
         before = self._before

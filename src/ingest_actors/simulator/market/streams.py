@@ -11,7 +11,9 @@ _KLINE = re.compile(rf"kline_({'|'.join(INTERVALS)})(@\+08:00)?")
 _DEPTH = re.compile(r"depth(5|10|20)?(@100ms)?")
 _ROLLING = re.compile(r"ticker_(1h|4h|1d)")
 _ARRAY = re.compile(r"!(?:(miniTicker)|ticker_(1h|4h|1d))@arr")
-_PLAIN = frozenset(("trade", "aggTrade", "bookTicker", "miniTicker", "ticker", "avgPrice", "referencePrice"))
+_PLAIN = frozenset(
+    ("trade", "aggTrade", "blockTrade", "bookTicker", "miniTicker", "ticker", "avgPrice", "referencePrice")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +22,8 @@ class StreamName:
 
     Attributes:
         symbol: uppercase; empty for arrays of all symbols.
-        kind: ``trade``, ``aggTrade``, ``bookTicker``, ``depth``, ``partial``, ``kline``, ``miniTicker``, ``ticker``,
-            ``rolling``, ``avgPrice``, ``referencePrice``.
+        kind: ``trade``, ``aggTrade``, ``blockTrade``, ``bookTicker``, ``depth``, ``partial``, ``kline``,
+            ``miniTicker``, ``ticker``, ``rolling``, ``avgPrice``, ``referencePrice``.
         option: the interval of a kline, the window of a rolling ticker; else empty.
         levels: of a partial depth.
         fast: depth every 100 ms instead of every second.

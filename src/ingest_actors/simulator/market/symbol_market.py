@@ -2,85 +2,181 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
+
 from ingest_actors.simulator.channel import Channel
 from ingest_actors.simulator.market import payloads
-from ingest_actors.simulator.market.candles import DAY_US, HOUR_US, Candle, CandleStore
-from ingest_actors.simulator.market.flow import Aggregate, OrderFlow, Trade
+from ingest_actors.simulator.market.book import OrderBook
+from ingest_actors.simulator.market.candle_store import CandleStore
+from ingest_actors.simulator.market.candles import DAY_US, HOUR_US, Candle
+from ingest_actors.simulator.market.flow import Aggregate, FirstIds, OrderFlow, Trade
 from ingest_actors.simulator.market.history import History
-from ingest_actors.simulator.market.rolling import RollingWindow, WindowStatistics
+from ingest_actors.simulator.market.rolling import RollingWindow, WindowStatistics, statistics_of, window_start
 from ingest_actors.simulator.market.scheduler import Scheduler
 from ingest_actors.simulator.market.symbols import SymbolSpec
 
 DELAY_MAX_US = 220_000
 """Longest time from a trade to its publication."""
 
+DELAY_MAX_US = 220_000
+"""Longest time from a trade to its publication."""
+
 _WINDOWS_US = {"1h": HOUR_US, "4h": 4 * HOUR_US, "1d": DAY_US}
+_BLOCKS_KEPT = 1000
 
 
 class SymbolMarket:
     """One symbol. What is published goes to the channels that exist; what REST tells is never ahead of that.
 
+    Its book is made when the first order arrives or somebody asks for it, so that thousands of symbols cost little.
+
     Args:
         spec: the symbol.
         scheduler: the market's time.
         seed: of everything random.
-        activity: multiplies the rate of orders.
+        activity: multiplies the rate of orders; 0 = nothing ever happens.
         history: how many trades and aggregates are remembered.
+        orders_per_block: one block trade in about so many orders; 0 = none.
+        old_schema: trades carry the order ids of buyer and seller, as until 2024.
 
     Attributes:
-        flow: its orders and its book.
+        status: the symbol's, as exchangeInfo tells it; orders arrive only while it is ``TRADING``.
         candles: all that was published, by interval.
-        trades: the newest published trades; likewise `aggregates`.
+        trades: the newest published trades; likewise `aggregates` and `blocks`.
         channels: streams that are sent at the instant of what they tell, by their type; only those subscribed.
+        last_quantity: of the last published trade.
     """
 
-    def __init__(self, spec: SymbolSpec, scheduler: Scheduler, *, seed: int, activity: float, history: int) -> None:
+    def __init__(
+        self,
+        spec: SymbolSpec,
+        scheduler: Scheduler,
+        *,
+        seed: int,
+        activity: float,
+        history: int,
+        orders_per_block: int = 0,
+        old_schema: bool = False,
+    ) -> None:
         self.spec = spec
-        self.flow = OrderFlow(spec, seed=seed, activity=activity)
-        self.book = self.flow.book
-        self.trades: History[Trade] = History(history, lambda trade: trade.trade_id, lambda trade: trade.time_us)
-        self.aggregates: History[Aggregate] = History(history, lambda a: a.aggregate_id, lambda a: a.time_us)
-        self.windows = {name: RollingWindow(length_us, spec.price) for name, length_us in _WINDOWS_US.items()}
-        self.candles = CandleStore(spec.price, scheduler.now_us, on_minute=self._minute_ended)
+        self.status = "TRADING"
         self.channels: dict[str, Channel] = {}
-        self.last_quantity = 0
         self._scheduler = scheduler
-        self._published_us = 0
-        scheduler.at(scheduler.now_us + self.flow.gap_us(), self._order)
+        self._seed = seed
+        self._activity = activity
+        self._history = history
+        self._orders_per_block = orders_per_block
+        self._trade_payload = payloads.trade_with_order_ids if old_schema else payloads.trade
+        self._flow: OrderFlow | None = None
+        self._resets = 0
+        self._due = False
+        self._forget(spec.price)
+        self._schedule_first()
+
+    @property
+    def flow(self) -> OrderFlow:
+        """The orders that arrive."""
+        if self._flow is None:
+            self._flow = OrderFlow(
+                self.spec, seed=str(self._seed), activity=self._activity, orders_per_block=self._orders_per_block
+            )
+        return self._flow
+
+    @property
+    def book(self) -> OrderBook:
+        """The order book; another one after `reset_ids`."""
+        return self.flow.book
+
+    @property
+    def is_active(self) -> bool:
+        """Whether anything can happen."""
+        return self._activity > 0 and self.status == "TRADING"
 
     def window(self, name: str, now_us: int) -> WindowStatistics:
         """Statistics of the rolling window ``1h``, ``4h`` or ``1d`` that ends now."""
-        return self.windows[name].statistics(now_us, self.candles, self.last_quantity)
+        window = self._windows.get(name)
+        if window is None:
+            window = self._windows[name] = RollingWindow(_WINDOWS_US[name], self.candles, now_us)
+        return window.statistics(now_us, self.candles, self.last_quantity)
+
+    def window_of(self, length_us: int, now_us: int) -> WindowStatistics:
+        """The same for a window of any length."""
+        start_us = window_start(now_us, length_us)
+        return self.statistics(start_us, now_us // DAY_US * DAY_US + DAY_US - 1)
+
+    def statistics(self, start_us: int, end_us: int) -> WindowStatistics:
+        """Statistics of all that was published between two times, both inclusive and borders of minutes."""
+        before = self.candles.price_before(start_us)
+        return statistics_of(self.candles.span(start_us, end_us), before, self.last_quantity)
+
+    def set_status(self, status: str) -> None:
+        """Change the status: while it is not ``TRADING`` no orders arrive, and so all streams fall silent."""
+        self.status = status
+        self._schedule_first()
+
+    def reset_ids(self) -> None:
+        """Begin again as the test network does once a month: an empty past, a new book, ids that are lower."""
+        price = self.flow.last_price
+        self._resets += 1
+        rng = random.Random(f"{self._seed}/reset/{self._resets}/{self.spec.name}")  # noqa: S311 - not for secrets
+        self._flow = OrderFlow(
+            self.spec, seed=f"{self._seed}/{self._resets}", activity=self._activity, price=price,
+            orders_per_block=self._orders_per_block,
+            first_ids=FirstIds(rng.randrange(1000), rng.randrange(1000), rng.randrange(1000), 0),
+        )  # fmt: skip
+        self._forget(price)
+
+    def _forget(self, price: int) -> None:
+        """Have no past."""
+        self.trades: History[Trade] = History(self._history, _trade_id, _time_us)
+        self.aggregates: History[Aggregate] = History(self._history, _aggregate_id, _aggregate_us)
+        self.blocks: History[Trade] = History(min(_BLOCKS_KEPT, self._history), _trade_id, _time_us)
+        self.candles = CandleStore(price, self._scheduler.now_us, on_minute=self._minute_ended)
+        self._windows: dict[str, RollingWindow] = {}
+        self.last_quantity = 0
+        self._published_us = 0
+
+    def _schedule_first(self) -> None:
+        if self._due or not self.is_active:
+            return
+        self._due = True
+        now_us = self._scheduler.now_us
+        rng = random.Random(f"{self._seed}/open/{self.spec.name}/{now_us}")  # noqa: S311 - not for secrets
+        first_us = int(rng.expovariate(self.spec.orders_per_s * self._activity / 1e6))
+        self._scheduler.at(now_us + first_us, self._order)
 
     def _order(self) -> None:
         """One order arrives."""
-        flow, book, scheduler = self.flow, self.book, self._scheduler
+        if self.status != "TRADING":
+            self._due = False
+            return
+        flow, scheduler = self.flow, self._scheduler
+        book = flow.book
         now_us = scheduler.now_us
         bids, asks = book.bids, book.asks
         quantities = book.quantities
         before = (bids[-1], quantities[bids[-1]], asks[-1], quantities[asks[-1]])
         fills = flow.arrive(now_us)
         if fills:
-            self._published_us = max(self._published_us, now_us + self._delay_us())
-            scheduler.at(self._published_us, self._publish, fills)
+            self._publish_later(self._publish, flow, fills)
         channel = self.channels.get("bookTicker")
         if channel is not None and before != (bids[-1], quantities[bids[-1]], asks[-1], quantities[asks[-1]]):
             channel.emit(payloads.book_ticker, self.spec.name, book.update_id, book.best_bid, book.best_ask)
         book.mark(now_us)
+        if flow.block_due():
+            self._publish_later(self._publish_block, flow, flow.block_trade(now_us))
         scheduler.at(now_us + flow.gap_us(), self._order)
 
-    def _delay_us(self) -> int:
-        """From a trade to its publication: a millisecond as a rule, with a long tail."""
-        rng = self.flow.rng
-        luck = rng.random()
-        if luck < 0.9:  # noqa: PLR2004 - shares as measured on the exchange, about
-            return rng.randrange(300, 2_000)
-        if luck < 0.985:  # noqa: PLR2004
-            return rng.randrange(2_000, 20_000)
-        return min(DELAY_MAX_US, 20_000 + int(rng.expovariate(1 / 50_000)))
+    def _publish_later(self, publish: Callable[..., None], flow: OrderFlow, what: object) -> None:
+        """In the order in which things happened; what a reset has overtaken is dropped."""
+        self._published_us = max(self._published_us, self._scheduler.now_us + _delay_us(flow.rng))
+        self._scheduler.at(self._published_us, publish, flow, what)
 
-    def _publish(self, fills: list[Aggregate]) -> None:
+    def _publish(self, flow: OrderFlow, fills: list[Aggregate]) -> None:
         """What one taker order traded becomes known, to everybody at once."""
+        if flow is not self._flow:
+            return
         now_us = self._scheduler.now_us
         name = self.spec.name
         trade_channel, aggregate_channel = self.channels.get("trade"), self.channels.get("aggTrade")
@@ -89,12 +185,48 @@ class SymbolMarket:
                 self.trades.append(trade, now_us)
                 self.candles.add(trade)
                 if trade_channel is not None:
-                    trade_channel.emit(payloads.trade, now_us, name, trade)
+                    trade_channel.emit(self._trade_payload, now_us, name, trade)
             self.aggregates.append(fill, now_us)
             if aggregate_channel is not None:
                 aggregate_channel.emit(payloads.aggregate_trade, now_us, name, fill)
         self.last_quantity = fills[-1].trades[-1].quantity
 
+    def _publish_block(self, flow: OrderFlow, block: Trade) -> None:
+        """A block trade: told on its own stream alone; candles and tickers do not count it."""
+        if flow is not self._flow:
+            return
+        now_us = self._scheduler.now_us
+        self.blocks.append(block, now_us)
+        channel = self.channels.get("blockTrade")
+        if channel is not None:
+            channel.emit(payloads.block_trade, now_us, self.spec.name, block)
+
     def _minute_ended(self, minute: Candle) -> None:
-        for window in self.windows.values():
+        for window in self._windows.values():
             window.add(minute)
+
+
+def _trade_id(trade: Trade) -> int:
+    return trade.trade_id
+
+
+def _time_us(trade: Trade) -> int:
+    return trade.time_us
+
+
+def _aggregate_id(aggregate: Aggregate) -> int:
+    return aggregate.aggregate_id
+
+
+def _aggregate_us(aggregate: Aggregate) -> int:
+    return aggregate.time_us
+
+
+def _delay_us(rng: random.Random) -> int:
+    """From a trade to its publication: a millisecond as a rule, with a long tail."""
+    luck = rng.random()
+    if luck < 0.9:  # noqa: PLR2004 - shares as measured on the exchange, about
+        return rng.randrange(300, 2_000)
+    if luck < 0.985:  # noqa: PLR2004
+        return rng.randrange(2_000, 20_000)
+    return min(DELAY_MAX_US, 20_000 + int(rng.expovariate(1 / 50_000)))

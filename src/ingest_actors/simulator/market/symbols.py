@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ingest_actors.simulator.market.decimals import ONE, text
-
-_QUOTES = ("USDT", "FDUSD", "USDC", "TUSD", "BUSD", "BTC", "ETH", "BNB", "EUR", "TRY", "BRL", "JPY", "USD")
+from ingest_actors.simulator.market.symbol_names import split_symbol
 
 _KNOWN = {
     # symbol: price, decimals of the price, decimals of the quantity, orders a second
@@ -46,11 +45,11 @@ class SymbolSpec:
     orders_per_s: float
     levels: int
 
-    def info(self) -> dict[str, object]:
+    def info(self, status: str = "TRADING") -> dict[str, object]:
         """Its entry in exchangeInfo."""
         return {
             "symbol": self.name,
-            "status": "TRADING",
+            "status": status,
             "baseAsset": self.base,
             "baseAssetPrecision": 8,
             "quoteAsset": self.quote,
@@ -99,14 +98,6 @@ class SymbolSpec:
         }
 
 
-def split_symbol(name: str) -> tuple[str, str]:
-    """Base and quote asset of a symbol, by the usual quote assets."""
-    for quote_asset in _QUOTES:
-        if name.endswith(quote_asset) and len(name) > len(quote_asset):
-            return name[: -len(quote_asset)], quote_asset
-    return name, "USDT"
-
-
 def make_specs(names: Sequence[str], *, seed: int, levels: int) -> list[SymbolSpec]:
     """Specifications for symbols: those of the five best known are fixed, the others follow from the seed.
 
@@ -115,10 +106,12 @@ def make_specs(names: Sequence[str], *, seed: int, levels: int) -> list[SymbolSp
         seed: of the invented figures.
         levels: of the busiest symbol's book; quieter symbols have shallower ones.
     """
-    return [_spec(name.upper(), rank, seed, levels) for rank, name in enumerate(dict.fromkeys(names))]
+    unique = dict.fromkeys(name.upper() for name in names)
+    return [make_spec(name, rank=rank, seed=seed, levels=levels) for rank, name in enumerate(unique)]
 
 
-def _spec(name: str, rank: int, seed: int, levels: int) -> SymbolSpec:
+def make_spec(name: str, *, rank: int, seed: int, levels: int) -> SymbolSpec:
+    """The specification of one symbol, which has `rank` busier ones before it; otherwise as `make_specs`."""
     base, quote_asset = split_symbol(name)
     if name in _KNOWN:
         price, price_decimals, quantity_decimals, rate = _KNOWN[name]
