@@ -357,6 +357,19 @@ async def test_silence_ends_the_feed_after_the_read_timeout(server, fast, autoju
 
 
 @both_paths
+async def test_silence_ends_the_feed_at_whatever_time_it_began(server, fast, autojump_clock):
+    async with feed_of(server, fast=fast, read_timeout_s=60) as feed:
+        began_s = 4.002
+        assert (began_s + 60) - began_s < 60  # as floating-point numbers have it
+        await trio.sleep(began_s - trio.current_time())
+        assert trio.current_time() == began_s
+        await server.send(text("a"))
+        messages, closed = await end_of(feed)
+        assert messages == [b"a"]
+        assert (closed.code, closed.reason) == (1006, "nothing was received for 60 s")
+
+
+@both_paths
 async def test_time_in_which_nobody_receives_is_no_silence(server, fast, autojump_clock):
     async with feed_of(server, fast=fast, read_timeout_s=60, read_ahead_bytes_max=5 * COST) as feed:
         for _ in range(10):

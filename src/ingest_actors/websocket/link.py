@@ -168,7 +168,7 @@ class Link:
         while True:
             now = trio.current_time()
             since = now if stream.waiting_since is None else stream.waiting_since
-            if now - since >= timeout_s:
+            if now >= since + timeout_s:  # as it is slept for: a difference may be rounded down, for ever
                 self._verdict = self._verdict or FeedClosed(ABNORMAL, f"nothing was received for {timeout_s:g} s")
                 assert self._scope is not None
                 self._scope.cancel()
