@@ -13,7 +13,7 @@ from ingest_actors.errors import SettingsError
 from ingest_actors.logs import get_logger
 from ingest_actors.simulator.fault_actions import Action
 from ingest_actors.simulator.fault_plan import ConnectionFaults
-from ingest_actors.simulator.fault_refusals import ListSymbol, ResetIds, SetStatus
+from ingest_actors.simulator.fault_refusals import ListSymbol, ResetIds, RestLag, SetStatus
 from ingest_actors.simulator.fault_triggers import Gate, Rule, Trigger, matches
 from ingest_actors.simulator.faults import ON_CONNECTIONS, Fault, FaultScript
 from ingest_actors.simulator.source import Source
@@ -138,11 +138,11 @@ class FaultRun:
         return Rule(fault, f"{self._seed}/{self._count}", origin_s)
 
     def _add(self, rule: Rule, now_s: float) -> None:
-        place = rule.fault.action.PLACE
+        place, do = rule.fault.action.PLACE, rule.fault.action.DO
+        if (place == "market" or isinstance(rule.fault.action, RestLag)) and do not in self._source.events:
+            can = ", ".join(sorted(self._source.events))
+            raise SettingsError([f"faults: {do}: not with a recording; accepted: {can}"])
         if place == "market":
-            if rule.fault.action.DO not in self._source.events:
-                can = ", ".join(sorted(self._source.events))
-                raise SettingsError([f"faults: {rule.fault.action.DO}: not with a recording; accepted: {can}"])
             self._market_triggers.append(Trigger(rule, 0, now_s))
             self._news.unpark_all()
         else:
