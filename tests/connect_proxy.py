@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import ssl
+import threading
 from contextlib import asynccontextmanager
 from functools import partial
 from urllib.parse import urlsplit
@@ -31,7 +32,6 @@ class ConnectProxy:
         self.asked = []
         self.url = ""
         self.port = 0
-        self._scope = trio.CancelScope()
 
     @asynccontextmanager
     async def serving(self, port=0):
@@ -109,3 +109,36 @@ async def _pass_on(source, sink, scope):
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass
     scope.cancel()
+
+
+class ProxyThread:
+    """A `ConnectProxy` in a thread of its own, for tests of processes. It may be killed and started again in its place.
+
+    Attributes:
+        proxy: what it runs.
+    """
+
+    def __init__(self, **options):
+        self.proxy = ConnectProxy(**options)
+        self._thread = None
+
+    def start(self):
+        """Returns when it listens."""
+        ready = threading.Event()
+        self._thread = threading.Thread(target=trio.run, args=(self._run, ready), daemon=True)
+        self._thread.start()
+        assert ready.wait(10)
+        return self
+
+    def kill(self):
+        """All its connections are cut."""
+        if self._thread is not None:
+            self._token.run_sync_soon(self._stop.set)
+            self._thread.join(10)
+            self._thread = None
+
+    async def _run(self, ready):
+        self._token, self._stop = trio.lowlevel.current_trio_token(), trio.Event()
+        async with self.proxy.serving(self.proxy.port):
+            ready.set()
+            await self._stop.wait()
