@@ -222,7 +222,7 @@ async def test_rest_tells_what_was_played_and_the_recorded_books(autojump_clock,
             assert (await get(f"aggTrades?symbol=BTCUSDT&fromId={stripped[3]['a']}&limit=4")).json() == stripped[3:7]
             start, end = stripped[5]["T"], stripped[-5]["T"]
             between = [a for a in stripped if start <= a["T"] <= end]
-            assert (await get(f"aggTrades?symbol=BTCUSDT&startTime={start}&endTime={end}")).json() == between
+            assert (await get(f"aggTrades?symbol=BTCUSDT&startTime={start}&endTime={end}&limit=1000")).json() == between
             told = (await get(f"historicalTrades?symbol=BTCUSDT&fromId={trades[7]['t']}&limit=2")).json()
             assert [(t["id"], t["price"], t["qty"], t["time"]) for t in told] == [
                 (t["t"], t["p"], t["q"], t["T"]) for t in trades[7:9]

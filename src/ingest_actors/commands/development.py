@@ -11,6 +11,10 @@ NODES = (1, 3)
 """Sizes of a development cluster: enough to work with, and enough to lose a node."""
 
 
+SYMBOLS_MAX = 20_000
+"""Symbols of a simulated market when only their number is given: several times as many as the exchange has."""
+
+
 def demo(
     *,
     duration: Annotated[
@@ -51,8 +55,14 @@ def simulate(
     rest_port: Annotated[int, typer.Option(help="Port of the REST server; 0 = any free one.", min=0, max=65535)] = 0,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     symbols: Annotated[
-        str, typer.Option(help="Symbols of the seeded market, comma-separated.")
+        str,
+        typer.Option(
+            help="Symbols of the seeded market, comma-separated; or how many: the five below and invented ones."
+        ),
     ] = "BTCUSDT,ETHUSDT,BNBUSDT,ADAUSDT,XRPUSDT",
+    quiet: Annotated[
+        str, typer.Option(help="Further symbols, comma-separated, that are listed and in which nothing ever happens.")
+    ] = "",
     seed: Annotated[int, typer.Option(help="The same seed gives the same market.")] = 0,
     speed: Annotated[float, typer.Option(help="Seconds of market a second; 0 = as fast as clients read.", min=0)] = 1.0,
     recording: Annotated[
@@ -68,6 +78,15 @@ def simulate(
         typer.Option(help="After a recording: keep silent, close the connections, or begin again."),
     ] = "stay",
     activity: Annotated[float, typer.Option(help="How busy the market is; 10 = ten times as busy.", min=0.01)] = 1.0,
+    rest_lag: Annotated[
+        float, typer.Option(help="Seconds that trades and aggregates in REST lag behind the streams.", min=0)
+    ] = 0.0,
+    old_trade_schema: Annotated[
+        bool, typer.Option("--old-trade-schema", help="Trades carry order ids (b, a), as until June 2024.")
+    ] = False,
+    extra_fields: Annotated[
+        bool, typer.Option("--extra-fields", help="Every event has further keys that no client knows.")
+    ] = False,
     faults: Annotated[
         Path | None, typer.Option(help="Script of what goes wrong, TOML.", exists=True, dir_okay=False)
     ] = None,
@@ -81,6 +100,8 @@ def simulate(
 
         python -m ingest_actors simulate --seed 7 --symbols BTCUSDT,ETHUSDT --speed 10
 
+        python -m ingest_actors simulate --symbols 5000 --activity 0.2
+
         python -m ingest_actors simulate --recording trades.jsonl.gz --ws-port 9443
     """
     from ingest_actors.commands.simulate import run_it  # noqa: PLC0415
@@ -89,8 +110,10 @@ def simulate(
     from ingest_actors.simulator.faults import FaultScript  # noqa: PLC0415
 
     config = SimulatorConfig(
-        host=host, ws_port=ws_port, rest_port=rest_port, symbols=_symbols(symbols), seed=seed, speed=speed,
-        activity=activity, start_when=start_when, at_end=at_end,
+        host=host, ws_port=ws_port, rest_port=rest_port, symbols=_symbols(symbols),
+        quiet=_names(quiet, "--quiet") if quiet else (), seed=seed, speed=speed, activity=activity,
+        rest_lag_s=rest_lag, old_trade_schema=old_trade_schema, extra_fields=extra_fields,
+        start_when=start_when, at_end=at_end,
         recording=tuple(recording or ()), tls=tls, faults=read_faults(faults) if faults else FaultScript(),
     )  # fmt: skip
     run_it(config, announce)
@@ -122,7 +145,22 @@ def dev_broker(
 
 
 def _symbols(given: str) -> tuple[str, ...]:
+    """Names, or as many names as a number says."""
+    from ingest_actors.simulator import invent_symbols  # noqa: PLC0415
+
+    if not given.strip().isdecimal():
+        return _names(given, "--symbols")
+    number = int(given)
+    if not 1 <= number <= SYMBOLS_MAX:
+        raise typer.BadParameter(f"{number}; accepted: 1 to {SYMBOLS_MAX}, or names", param_hint="--symbols")
+    return invent_symbols(number)
+
+
+def _names(given: str, option: str) -> tuple[str, ...]:
+    from ingest_actors.simulator.market.symbol_names import refused_names  # noqa: PLC0415
+
     names = tuple(filter(None, (symbol.strip().upper() for symbol in given.split(","))))
-    if not names:
-        raise typer.BadParameter("at least one symbol is needed", param_hint="--symbols")
+    problems = refused_names(names)
+    if problems:
+        raise typer.BadParameter("; ".join(problems), param_hint=option)
     return names

@@ -28,18 +28,20 @@ class OrderBook:
         quantities: by key; a bid's key is its price, an ask's the negative price.
         bids: keys of the bids, best last.
         asks: keys of the asks, best last.
+        mark_us: when `mark` should be called again; not before.
     """
 
-    __slots__ = ("_log", "_log_start", "_marks", "asks", "bids", "opened_id", "quantities", "update_id")
+    __slots__ = ("_log", "_log_start", "_marks", "asks", "bids", "mark_us", "opened_id", "quantities", "update_id")
 
     def __init__(self, update_id: int) -> None:
         self.update_id = self.opened_id = update_id
+        self.mark_us = 0
         self.quantities: dict[int, int] = {}
         self.bids: list[int] = []
         self.asks: list[int] = []
         self._log: list[tuple[int, int]] = []
         self._log_start = update_id + 1
-        self._marks: list[tuple[int, int]] = []
+        self._marks: list[int] = []
 
     def set(self, key: int, quantity: int) -> None:
         """Give a level its new quantity; 0 removes it."""
@@ -105,12 +107,11 @@ class OrderBook:
         self.opened_id = self.update_id
 
     def mark(self, now_us: int) -> None:
-        """Forget changes of more than some ten seconds ago. To be called now and then, with times that rise."""
-        if self._marks and now_us - self._marks[-1][0] < _MARK_EVERY_US:
-            return
-        self._marks.append((now_us, self.update_id))
+        """Forget changes of more than some ten seconds ago. To be called at `mark_us` or soon after."""
+        self.mark_us = now_us + _MARK_EVERY_US
+        self._marks.append(self.update_id)
         if len(self._marks) > _MARKS_KEPT:
-            _, oldest_id = self._marks.pop(0)
+            oldest_id = self._marks.pop(0)
             del self._log[: oldest_id + 1 - self._log_start]
             self._log_start = oldest_id + 1
 

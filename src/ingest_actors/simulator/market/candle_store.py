@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from copy import copy
@@ -18,26 +19,27 @@ from ingest_actors.simulator.market.candles import (
 from ingest_actors.simulator.market.flow import Trade
 
 _SECONDS_KEPT = 1500
-"""REST gives 1000 at most, and lags behind."""
+"""Candles are kept for so many times their length. Of seconds REST gives 1000 at most, and may lag behind."""
 _MINUTES_KEPT = 10_200
 """Seven days, the longest rolling window, and two hours."""
 _LONGER_KEPT = 1500
-
-
-def _open_us(candle: Candle) -> int:
-    return candle.open_us
+_COLUMNS = 11
 
 
 class _Series:
-    """Candles of one length, in UTC: closed ones that had trades, and the open one as far as it is folded in."""
+    """Candles of one length, in UTC: closed ones that had trades, and the open one as far as it is folded in.
 
-    __slots__ = ("closed", "forgotten_us", "kept", "length_us", "open")
+    Closed ones are kept as rows of an array, for there may be thousands in each of thousands of symbols.
+    """
+
+    __slots__ = ("forgotten_us", "kept", "length_us", "open", "rows", "starts_us")
 
     def __init__(self, length_us: int, kept: int) -> None:
         self.length_us = length_us
         self.kept = kept
         self.open: Candle | None = None
-        self.closed: list[Candle] = []
+        self.starts_us: array[int] = array("q")
+        self.rows: array[int] = array("q")
         self.forgotten_us: int | None = None
 
     def fold(self, part: Candle) -> Candle | None:
@@ -53,20 +55,42 @@ class _Series:
         self.open.open_us, self.open.close_us = start_us, start_us + self.length_us - 1
         return finished
 
-    def remember(self, finished: Candle) -> None:
-        """Keep a closed candle; the oldest go, an eighth of them at a time."""
-        self.closed.append(finished)
-        if len(self.closed) > self.kept + self.kept // 8:
-            self.forgotten_us = self.closed[-self.kept - 1].close_us
-            del self.closed[: -self.kept]
+    def remember(self, c: Candle) -> None:
+        """Keep a closed candle; those too old for being kept go, some at a time."""
+        self.starts_us.append(c.open_us)
+        self.rows.extend(
+            (
+                c.open, c.high, c.low, c.close, c.base, c.quote, c.taker_base, c.taker_quote,
+                c.trades, c.first_id, c.last_id,
+            )
+        )  # fmt: skip
+        oldest_us = c.open_us - (self.kept + self.kept // 8) * self.length_us
+        if self.starts_us[0] < oldest_us:
+            gone = bisect_left(self.starts_us, c.open_us - self.kept * self.length_us)
+            self.forgotten_us = self.starts_us[gone - 1] + self.length_us - 1
+            del self.starts_us[:gone]
+            del self.rows[: gone * _COLUMNS]
+
+    def at(self, position: int) -> Candle:
+        """A copy of a closed candle."""
+        open_us = self.starts_us[position]
+        row = self.rows[position * _COLUMNS : (position + 1) * _COLUMNS]
+        return Candle(open_us, open_us + self.length_us - 1, *row)
 
     def find(self, open_us: int) -> Candle | None:
-        """The closed candle that begins at a time."""
-        closed = self.closed
-        if not closed or closed[-1].open_us < open_us:
+        """A copy of the closed candle that begins at a time."""
+        starts_us = self.starts_us
+        if not starts_us or starts_us[-1] < open_us:
             return None
-        found = closed[bisect_left(closed, open_us, key=_open_us)]
-        return found if found.open_us == open_us else None
+        position = bisect_left(starts_us, open_us)
+        return self.at(position) if starts_us[position] == open_us else None
+
+    def before(self, time_us: int) -> Candle | None:
+        """The newest candle that begins before a time."""
+        if self.open is not None and self.open.open_us < time_us:
+            return self.open
+        position = bisect_left(self.starts_us, time_us)
+        return self.at(position - 1) if position else None
 
 
 class CandleStore:
@@ -144,8 +168,9 @@ class CandleStore:
 
     def minutes_since(self, start_us: int) -> list[Candle]:
         """The closed minutes since a time, as `on_minute` was told of them, oldest first."""
-        closed = self._series[2].closed
-        return closed[bisect_left(closed, start_us, key=_open_us) :]
+        minutes = self._series[2]
+        first = bisect_left(minutes.starts_us, start_us)
+        return [minutes.at(position) for position in range(first, len(minutes.starts_us))]
 
     def open_parts(self) -> Iterator[Candle]:
         """What has traded since the last minute that `on_minute` was told of, oldest first."""
@@ -156,11 +181,9 @@ class CandleStore:
     def price_before(self, time_us: int) -> int:
         """Price of the last trade before a time, as far as that is remembered."""
         for series in reversed(self._series):
-            if series.open is not None and series.open.open_us < time_us:
-                return series.open.close
-            position = bisect_left(series.closed, time_us, key=_open_us)
-            if position:
-                return series.closed[position - 1].close
+            candle = series.before(time_us)
+            if candle is not None:
+                return candle.close
         return self._open_price
 
     def _longest(self, at_us: int, end_us: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from math import log
 from typing import NamedTuple
 
 from ingest_actors.simulator.market.book import OrderBook
@@ -94,34 +95,35 @@ class OrderFlow:
         self._block_id = first_ids.block_id
         self._block_rate = 1 / orders_per_block if orders_per_block else 0.0
         self._until_block = self._draw_block()
-        self._rate_per_us = spec.orders_per_s * activity / 1e6 * (1 - _CLUSTER)
+        self._mean_gap_us = 1e6 / (spec.orders_per_s * activity * (1 - _CLUSTER)) if activity else 0.0
+        self._random = rng.random
         self._drift = 0.0
         self._repeat: tuple[bool, int] | None = None
         self._fill_book()
 
     def gap_us(self) -> int:
         """How long until the next order."""
-        rng = self.rng
-        if rng.random() < _CLUSTER:
-            return rng.randrange(300)
+        uniform = self._random
+        if uniform() < _CLUSTER:
+            return int(300 * uniform())
         self._repeat = None
-        return int(rng.expovariate(self._rate_per_us))
+        return int(-log(1.0 - uniform()) * self._mean_gap_us)
 
     def arrive(self, now_us: int) -> list[Aggregate]:
         """One order arrives; what it traded, best price first."""
-        rng = self.rng
+        uniform = self._random
         if self._repeat is not None:
             buys, steps = self._repeat
             return self._take(buys, max(1, steps // 2), now_us)
-        kind = rng.random()
+        kind = uniform()
         if kind < _TAKE:
-            self._drift = 0.995 * self._drift + rng.gauss(0.0, 0.02)
+            self._drift = 0.995 * self._drift + 0.07 * (uniform() - 0.5)
             pull = 0.15 * (1 - self.last_price / self.spec.price)
-            buys = rng.random() < 0.5 + min(0.3, max(-0.3, self._drift + pull))
+            buys = uniform() < 0.5 + min(0.3, max(-0.3, self._drift + pull))
             steps = self._taker_steps()
             self._repeat = (buys, steps)
             return self._take(buys, steps, now_us)
-        is_bid = rng.random() < 0.5  # noqa: PLR2004 - a fair coin
+        is_bid = uniform() < 0.5  # noqa: PLR2004 - a fair coin
         side = self.book.bids if is_bid else self.book.asks
         excess = len(side) - self.spec.levels
         if kind < _CANCEL + 0.2 * (excess > 0) - 0.2 * (excess < 0):
@@ -151,9 +153,8 @@ class OrderFlow:
         return 1 + int(self.rng.expovariate(self._block_rate)) if self._block_rate else -1
 
     def _taker_steps(self) -> int:
-        rng = self.rng
-        steps = rng.expovariate(1.2 / self.spec.typical_steps)
-        luck = rng.random()
+        steps = -log(1.0 - self._random()) * self.spec.typical_steps / 1.2
+        luck = self._random()
         if luck < 0.002:  # noqa: PLR2004 - a liquidation: hundreds of trades in an instant
             steps *= 300
         elif luck < 0.05:  # noqa: PLR2004 - a large order: a sweep over several levels
@@ -178,7 +179,7 @@ class OrderFlow:
         """Trade with the makers who stand at one level, one trade each."""
         price = self.last_price = abs(key)
         steps = quantity // self.spec.step
-        makers = min(steps, 1 + int(self.rng.expovariate(1.6 if quantity < available else 0.5)))
+        makers = min(steps, 1 + int(-log(1.0 - self._random()) * (0.6 if quantity < available else 2.0)))
         share = steps // makers * self.spec.step
         trades = []
         for maker in range(makers):
@@ -195,14 +196,16 @@ class OrderFlow:
 
     def _rest(self, side: list[int], *, is_bid: bool) -> None:
         """An order comes to rest: inside the spread, at the top, or somewhat behind it."""
-        rng, book, tick = self.rng, self.book, self.spec.tick
+        uniform, book, tick = self._random, self.book, self.spec.tick
         spread_ticks = -(book.asks[-1] + book.bids[-1]) // tick
-        place = rng.random()
+        place = uniform()
         if spread_ticks > 1 and place < min(0.9, 0.1 + 0.02 * spread_ticks):
-            key = side[-1] + tick * rng.randint(1, min(spread_ticks - 1, 1 + spread_ticks // 2))
+            key = side[-1] + tick * (1 + int(uniform() * min(spread_ticks - 1, 1 + spread_ticks // 2)))
         else:
-            depth = min(len(side) - 1, int(rng.expovariate(1 / _NEAR_LEVELS)))
-            key = side[-1 - depth] - tick * (0 if place < 0.6 else rng.randint(1, 1 + depth))  # noqa: PLR2004
+            depth = min(len(side) - 1, int(-log(1.0 - uniform()) * _NEAR_LEVELS))
+            key = side[-1 - depth]
+            if place >= 0.6:  # noqa: PLR2004 - the others join a level that is there
+                key -= tick * (1 + int(uniform() * (1 + depth)))
         if is_bid and key <= 0:
             return
         book.set(key, book.quantities.get(key, 0) + self._resting_quantity())
@@ -212,18 +215,19 @@ class OrderFlow:
             return
         book = self.book
         far = len(side) > 1.2 * self.spec.levels
-        depth = self.rng.randrange(len(side)) if far else int(self.rng.expovariate(1 / _NEAR_LEVELS))
+        uniform = self._random
+        depth = int(uniform() * len(side)) if far else int(-log(1.0 - uniform()) * _NEAR_LEVELS)
         key = side[-1 - min(depth, len(side) - 1)]
         steps = book.quantities[key] // self.spec.step
-        left = 0 if self.rng.random() < 0.6 else self.rng.randrange(steps)  # noqa: PLR2004 - mostly whole levels
+        left = 0 if uniform() < 0.6 else int(uniform() * steps)  # noqa: PLR2004 - mostly whole levels
         book.set(key, left * self.spec.step)
 
     def _resting_quantity(self) -> int:
-        return (1 + int(self.rng.expovariate(0.7 / self.spec.typical_steps))) * self.spec.step
+        return (1 + int(-log(1.0 - self._random()) * self.spec.typical_steps / 0.7)) * self.spec.step
 
     def _fill_book(self) -> None:
         """The book that the market opens with: dense at the top, sparse far from it."""
-        rng, spec, book = self.rng, self.spec, self.book
+        spec, book = self.spec, self.book
         reach = max(1.0, 0.02 * spec.price / spec.tick / spec.levels)
         for sign in (1, -1):
             key = sign * self.last_price - (spec.tick if sign > 0 else 0)
@@ -232,5 +236,5 @@ class OrderFlow:
                     break
                 book.set(key, self._resting_quantity())
                 wide = reach * min(1.0, 0.05 + level / 50)
-                key -= spec.tick * (1 + int(rng.expovariate(1 / wide)))
+                key -= spec.tick * (1 + int(-log(1.0 - self._random()) * wide))
         book.open()

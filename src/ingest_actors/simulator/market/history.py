@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -13,25 +13,26 @@ class History(Generic[T]):
     """A bounded list whose oldest items fall off; items have consecutive ids and times that never fall.
 
     Args:
-        kept: most items that are remembered; as many again may be held in passing.
+        kept: most items that are remembered; an eighth more may be held in passing.
         id_of: an item's id.
         time_of: an item's time, microseconds.
     """
 
-    __slots__ = ("_id_of", "_items", "_kept", "_published_us", "_time_of")
+    __slots__ = ("_held_max", "_id_of", "_items", "_kept", "_published_us", "_time_of")
 
     def __init__(self, kept: int, id_of: Callable[[T], int], time_of: Callable[[T], int]) -> None:
         self._kept = kept
+        self._held_max = kept + kept // 8
         self._id_of = id_of
         self._time_of = time_of
         self._items: list[T] = []
         self._published_us: list[int] = []
 
-    def append(self, item: T, published_us: int) -> None:
-        """Remember an item that is published now."""
-        self._items.append(item)
-        self._published_us.append(published_us)
-        if len(self._items) > 2 * self._kept:
+    def extend(self, items: Sequence[T], published_us: int) -> None:
+        """Remember items that are published now."""
+        self._items.extend(items)
+        self._published_us.extend([published_us] * len(items))
+        if len(self._items) > self._held_max:
             del self._items[: -self._kept]
             del self._published_us[: -self._kept]
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from ingest_actors.simulator.market.candles import HOUR_US, INTERVALS
 
 _KLINE = re.compile(rf"kline_({'|'.join(INTERVALS)})(@\+08:00)?")
-_DEPTH = re.compile(r"depth(5|10|20)?(@100ms)?")
+_DEPTH = re.compile(r"depth(5|10|20)?(@100ms|@1000ms)?")
+"""The documents do not name ``@1000ms``, which is what nothing means; clients that people use ask for it."""
 _ROLLING = re.compile(r"ticker_(1h|4h|1d)")
 _ARRAY = re.compile(r"!(?:(miniTicker)|ticker_(1h|4h|1d))@arr")
 _PLAIN = frozenset(
@@ -58,6 +59,6 @@ def parse_stream(name: str) -> StreamName | None:
     depth = _DEPTH.fullmatch(suffix)
     if depth:
         levels = int(depth[1] or 0)
-        return StreamName(symbol, "partial" if levels else "depth", levels=levels, fast=bool(depth[2]))
+        return StreamName(symbol, "partial" if levels else "depth", levels=levels, fast=depth[2] == "@100ms")
     rolling = _ROLLING.fullmatch(suffix)
     return StreamName(symbol, "rolling", rolling[1]) if rolling else None

@@ -111,7 +111,10 @@ class SymbolMarket:
         return statistics_of(self.candles.span(start_us, end_us), before, self.last_quantity)
 
     def set_status(self, status: str) -> None:
-        """Change the status: while it is not ``TRADING`` no orders arrive, and so all streams fall silent."""
+        """Change the status: while it is not ``TRADING`` no orders arrive, and so all streams fall silent.
+
+        What was traded before is still published, and the candles it lies in are closed when they end.
+        """
         self.status = status
         self._schedule_first()
 
@@ -154,16 +157,15 @@ class SymbolMarket:
         flow, scheduler = self.flow, self._scheduler
         book = flow.book
         now_us = scheduler.now_us
-        bids, asks = book.bids, book.asks
-        quantities = book.quantities
-        before = (bids[-1], quantities[bids[-1]], asks[-1], quantities[asks[-1]])
+        channel = self.channels.get("bookTicker")
+        before = (book.best_bid, book.best_ask) if channel is not None else None
         fills = flow.arrive(now_us)
         if fills:
             self._publish_later(self._publish, flow, fills)
-        channel = self.channels.get("bookTicker")
-        if channel is not None and before != (bids[-1], quantities[bids[-1]], asks[-1], quantities[asks[-1]]):
+        if channel is not None and before != (book.best_bid, book.best_ask):
             channel.emit(payloads.book_ticker, self.spec.name, book.update_id, book.best_bid, book.best_ask)
-        book.mark(now_us)
+        if now_us >= book.mark_us:
+            book.mark(now_us)
         if flow.block_due():
             self._publish_later(self._publish_block, flow, flow.block_trade(now_us))
         scheduler.at(now_us + flow.gap_us(), self._order)
@@ -181,12 +183,12 @@ class SymbolMarket:
         name = self.spec.name
         trade_channel, aggregate_channel = self.channels.get("trade"), self.channels.get("aggTrade")
         for fill in fills:
+            self.trades.extend(fill.trades, now_us)
             for trade in fill.trades:
-                self.trades.append(trade, now_us)
                 self.candles.add(trade)
                 if trade_channel is not None:
                     trade_channel.emit(self._trade_payload, now_us, name, trade)
-            self.aggregates.append(fill, now_us)
+            self.aggregates.extend((fill,), now_us)
             if aggregate_channel is not None:
                 aggregate_channel.emit(payloads.aggregate_trade, now_us, name, fill)
         self.last_quantity = fills[-1].trades[-1].quantity
@@ -196,7 +198,7 @@ class SymbolMarket:
         if flow is not self._flow:
             return
         now_us = self._scheduler.now_us
-        self.blocks.append(block, now_us)
+        self.blocks.extend((block,), now_us)
         channel = self.channels.get("blockTrade")
         if channel is not None:
             channel.emit(payloads.block_trade, now_us, self.spec.name, block)
@@ -226,7 +228,7 @@ def _delay_us(rng: random.Random) -> int:
     """From a trade to its publication: a millisecond as a rule, with a long tail."""
     luck = rng.random()
     if luck < 0.9:  # noqa: PLR2004 - shares as measured on the exchange, about
-        return rng.randrange(300, 2_000)
+        return 300 + int(1_700 * rng.random())
     if luck < 0.985:  # noqa: PLR2004
-        return rng.randrange(2_000, 20_000)
+        return 2_000 + int(18_000 * rng.random())
     return min(DELAY_MAX_US, 20_000 + int(rng.expovariate(1 / 50_000)))
