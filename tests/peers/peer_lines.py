@@ -7,10 +7,15 @@ import sys
 import threading
 import time
 
+_ONE_AT_A_TIME = threading.Lock()
+
 
 def say(event, **fields):
     """One line of JSON to whoever started the script."""
-    print(json.dumps({"event": event, **fields}, default=str), flush=True)
+    line = json.dumps({"event": event, **fields}, default=str) + "\n"
+    with _ONE_AT_A_TIME:
+        sys.stdout.write(line)
+        sys.stdout.flush()
 
 
 def arguments(scenarios):
