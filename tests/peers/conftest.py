@@ -3,6 +3,9 @@
 import pytest
 from peer_support import simulated_exchange
 
+CUT_ONCE = '[[fault]]\ndo = "cut_mid_frame"\nafter_frames = 100\nconnections = [1]\n'
+"""Cuts the first connection in the middle of a frame, after some data."""
+
 
 @pytest.fixture(scope="session")
 def exchange():
@@ -10,10 +13,26 @@ def exchange():
         yield addresses
 
 
+@pytest.fixture(scope="session")
+def tls_exchange():
+    with simulated_exchange("--tls") as addresses:
+        yield addresses
+
+
 @pytest.fixture
-def exchange_that_cuts(tmp_path):
-    """Cuts the first connection in the middle of a frame, after some data."""
+def cut_once(tmp_path):
     script = tmp_path / "faults.toml"
-    script.write_text('[[fault]]\ndo = "cut_mid_frame"\nafter_frames = 100\nconnections = [1]\n')
-    with simulated_exchange(faults=script) as addresses:
+    script.write_text(CUT_ONCE)
+    return script
+
+
+@pytest.fixture
+def exchange_that_cuts(cut_once):
+    with simulated_exchange(faults=cut_once) as addresses:
+        yield addresses
+
+
+@pytest.fixture
+def tls_exchange_that_cuts(cut_once):
+    with simulated_exchange("--tls", faults=cut_once) as addresses:
         yield addresses

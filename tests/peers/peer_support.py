@@ -23,7 +23,7 @@ GRACE_S = 10
 def simulated_exchange(*options, symbols="BTCUSDT,ETHUSDT", activity="5", faults=None):
     """The simulated exchange as a process, as anybody would start it; gives its addresses."""
     command = [sys.executable, "-m", "ingest_actors", "simulate", "--seed", "4"]
-    command += ["--symbols", symbols, "--activity", activity, *options]
+    command += ["--symbols", symbols, "--activity", activity, "--orders-per-block", "500", *options]
     if faults:
         command += ["--faults", str(faults)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

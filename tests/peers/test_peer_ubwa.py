@@ -54,15 +54,11 @@ def test_each_stream_that_it_knows_arrives_and_is_understood(streams, stream, fi
     assert fields <= set(found[0]["fields"])
 
 
-def test_trades_of_the_old_schema_pass_its_normaliser_which_wants_the_order_ids_of_before_2024(tmp_path):
-    script = tmp_path / "faults.toml"
-    script.write_text(
-        '[[fault]]\ndo = "add_fields"\nfields = { b = 11, a = 12 }\nprobability = 1.0\nstreams = "*@trade"\n'
-    )
-    with simulated_exchange(faults=script) as addresses:
+def test_trades_of_the_old_schema_pass_its_normaliser_which_wants_the_order_ids_of_before_2024():
+    with simulated_exchange("--old-trade-schema") as addresses:
         trades = run_peer(CLIENT, "old_trades", addresses).check().one("trades")
     assert trades["consecutive"] is True
-    assert (trades["first"]["buyer_order_id"], trades["first"]["seller_order_id"]) == (11, 12)
+    assert trades["first"]["buyer_order_id"] != trades["first"]["seller_order_id"]
 
 
 def test_data_stops_when_it_unsubscribes_and_comes_again_when_it_subscribes_again(exchange):
