@@ -27,7 +27,8 @@ async def served(world, *hosts, **given):
     """A service that is ready."""
     service = world.service(*(hosts or ("a",)), **given)
     async with running(service):
-        assert await service.wait_ready()
+        with trio.fail_after(60):
+            assert await service.wait_ready()
         yield service
 
 
