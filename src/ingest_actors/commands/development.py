@@ -115,7 +115,8 @@ def simulate(
     config = SimulatorConfig(
         host=host, ws_port=ws_port, rest_port=rest_port, symbols=_symbols(symbols),
         quiet=_names(quiet, "--quiet") if quiet else (), seed=seed, speed=speed, activity=activity,
-        rest_lag_s=rest_lag, orders_per_block=orders_per_block, old_trade_schema=old_trade_schema, extra_fields=extra_fields,
+        rest_lag_s=rest_lag, orders_per_block=orders_per_block, old_trade_schema=old_trade_schema,
+        extra_fields=extra_fields,
         start_when=start_when, at_end=at_end,
         recording=tuple(recording or ()), tls=tls, faults=read_faults(faults) if faults else FaultScript(),
     )  # fmt: skip
