@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import httpx
 
 from ingest_actors.actors.fleet import Wanted
+from ingest_actors.actors.watch import Ask, OpenStatistics
 from ingest_actors.announce import Announcer
 from ingest_actors.binance.endpoint import stream_urls
 from ingest_actors.binance.names import streams_for
@@ -37,7 +38,7 @@ class Network:
         open_feed: opens a WebSocket; gets how much it may read ahead, in bytes, beside what `OpenFeed` gets.
         subscriber: makes the control protocol of a connection from its streams.
         resolve: asks the exchange what the settings amount to.
-        activity: asks it for the statistics of symbols; answers None when it does not; None = it cannot be asked.
+        statistics: opens a way to ask it for the statistics of symbols; None = it cannot be asked.
         way: the proxy that leads to a URL, as it may be shown; empty when none does.
     """
 
@@ -45,7 +46,7 @@ class Network:
     open_feed: Callable[..., AbstractAsyncContextManager[Feed]]
     subscriber: Callable[[tuple[str, ...]], Subscriber]
     resolve: Callable[[Announcer], Awaitable[Wanted]]
-    activity: Callable[[Question], Awaitable[Mapping[str, Activity] | None]] | None = None
+    statistics: OpenStatistics | None = None
     way: Callable[[str], str] = lambda _: ""
 
 
@@ -88,7 +89,7 @@ def real_network(
         ),
         subscriber=StreamSubscriber,
         resolve=partial(_resolve, settings, rest_transport, proxies),
-        activity=partial(_activity, settings, rest_transport, proxies),
+        statistics=partial(_open_statistics, settings, rest_transport, proxies),
         way=way,
     )
 
@@ -141,12 +142,22 @@ async def _resolve(
     )
 
 
-async def _activity(
-    settings: Settings, transport: httpx.AsyncBaseTransport | None, proxies: Proxies, question: Question
-) -> Mapping[str, Activity] | None:
-    """What symbols did; None when the exchange does not answer."""
-    try:
-        async with RestClient(settings.binance_rest_url, transport=transport, proxies=proxies) as rest:
-            return await rest.ticker_24h(question.symbols, top=question.top)
-    except (ExchangeUnreachable, RequestRefused):
-        return None  # the watch does without, and says what its verdicts are based on
+@asynccontextmanager
+async def _open_statistics(
+    settings: Settings, transport: httpx.AsyncBaseTransport | None, proxies: Proxies
+) -> AsyncIterator[Ask]:
+    """Ask about symbols through one client, made when it is first needed: reading the certificates takes 50 ms."""
+    async with AsyncExitStack() as stack:
+        rest: RestClient | None = None
+
+        async def ask(question: Question) -> Mapping[str, Activity] | None:
+            nonlocal rest
+            if rest is None:
+                rest = RestClient(settings.binance_rest_url, transport=transport, proxies=proxies)
+                await stack.enter_async_context(rest)
+            try:
+                return await rest.ticker_24h(question.symbols, top=question.top)
+            except (ExchangeUnreachable, RequestRefused):
+                return None  # the watch does without, and says what its verdicts are based on
+
+        yield ask

@@ -96,7 +96,9 @@ class Topology:
         self.overview = Overview(
             settings.instance_name,
             mailboxes=(self._frames, self._events, self._batches),
-            streams=StreamWatch(table, silence_s=settings.stream_silence_seconds, askable=network.activity is not None),
+            streams=StreamWatch(
+                table, silence_s=settings.stream_silence_seconds, askable=network.statistics is not None
+            ),
             clock_ms=clock_ms,
         )
         self.overview.count_held(self._events)
@@ -254,7 +256,7 @@ class Topology:
                 streams=self.overview.streams,
                 hearing=self._parser,
                 backlog=Backlog(self._frames),
-                ask=self._network.activity,
+                statistics=self._network.statistics,
                 announce=self._announce,
             ),
         )

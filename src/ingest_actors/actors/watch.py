@@ -5,7 +5,8 @@ It decides nothing: `ingest_actors.binance.stream_watch` does, and outlives this
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
 import trio
@@ -28,7 +29,10 @@ NAMES_MAX = 5
 """Streams that one log line names."""
 
 Ask = Callable[[Question], Awaitable[Mapping[str, Activity] | None]]
-"""Asks the exchange what its symbols did; None = it does not answer. Raises nothing."""
+"""Asks the exchange what its symbols did; answers None when it does not."""
+
+OpenStatistics = Callable[[], AbstractAsyncContextManager[Ask]]
+"""Opens a way to ask."""
 
 
 class Hearing(Protocol):
@@ -66,7 +70,7 @@ async def watch(
     streams: StreamWatch,
     hearing: Hearing,
     backlog: Backlog,
-    ask: Ask | None,
+    statistics: OpenStatistics | None,
     announce: Announcer,
     interval_s: float = LOOK_INTERVAL_S,
 ) -> None:
@@ -77,18 +81,26 @@ async def watch(
         streams: what is known of the streams.
         hearing: what the parser has heard.
         backlog: of what was read and is not parsed yet.
-        ask: asks the exchange for its statistics; None = it cannot be asked.
+        statistics: opens a way to ask the exchange for its statistics; None = there is none.
         announce: told of silent streams, and of those that flow again.
         interval_s: between two looks.
     """
     watcher = _Watcher(fleet, streams, hearing, backlog, announce)
-    async with open_nursery() as nursery:
+    async with (statistics or _nobody)() as ask, open_nursery() as nursery:
         while True:
             await watcher.look()
             question = streams.question(trio.current_time())
-            if question is not None and ask is not None:
+            if question is not None:
                 nursery.start_soon(_ask, streams, ask, question)
             await trio.sleep(interval_s)
+
+
+@asynccontextmanager
+async def _nobody() -> AsyncIterator[Ask]:
+    async def ask(_: Question) -> None:
+        await trio.lowlevel.checkpoint()
+
+    yield ask
 
 
 async def _ask(streams: StreamWatch, ask: Ask, question: Question) -> None:
