@@ -241,6 +241,8 @@ class Connection:
         while True:
             await trio.sleep_until(self._heartbeat.next_s)
             await self._valve.passed()
+            if self._closing:
+                return
             now_s = trio.current_time()
             due = self._heartbeat.due(now_s)
             if due == "too old" and self._limits.abrupt_end:

@@ -115,7 +115,7 @@ class Fragment(Action):
     count: int = option(1, whole(1))
     pieces: int = option(3, whole(2, 100))
     ping: bool = switch()
-    """With a ping between the fragments."""
+    """With a ping between the fragments; the pongs count as messages, as all pongs do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from ingest_actors.simulator.fault_actions import (
 )
 from ingest_actors.simulator.fault_frames import garbage
 from ingest_actors.simulator.fault_surgery import Armed
-from ingest_actors.simulator.fault_triggers import Gate, Note, Rule, Trigger, matches
+from ingest_actors.simulator.fault_triggers import Gate, Note, Rule, Trigger, matches, moments_of
 from ingest_actors.simulator.faults import Fault
 
 SHUTDOWN_LEAD_MAX_S = 600.0
@@ -64,6 +64,7 @@ class ConnectionFaults:
         self._note = note
         self._triggers: list[Trigger] = []
         self._gates: list[Gate] = []
+        self._armed_by: dict[str, Gate] = {}
         self._armed: list[Armed] = []
         self._lasting: list[tuple[Fault, float]] = []
         self._looks_at_frames = False
@@ -78,9 +79,12 @@ class ConnectionFaults:
     def add(self, rule: Rule, now_s: float) -> None:
         """One more fault, as of now."""
         if rule.fault.action.PLACE == "requests":
-            self._gates.append(Gate(rule, self._number, now_s))
+            gate = Gate(rule, self._number, now_s)
+            self._gates.append(gate)
             if rule.fault.after_frames is None and rule.fault.after_events is None:
                 return
+            rule = moments_of(rule)
+            self._armed_by[rule.key] = gate
         self._triggers.append(Trigger(rule, self._number, now_s))
         self._look_ahead(now_s)
 
@@ -161,7 +165,7 @@ class ConnectionFaults:
             self._armed.sort(key=lambda armed: armed.rank)
             return
         if action.PLACE == "requests":
-            next(gate for gate in self._gates if gate.rule is trigger.rule).arm(now_s)
+            self._armed_by[trigger.rule.key].arm(now_s)
             return
         self._note(trigger.rule, self._number, now_s)
         if action.PLACE == "lasting":

@@ -60,7 +60,7 @@ _MAKERS: dict[str, Callable[[Draw, float, Sequence[str]], Action]] = {
     "lose_subscriptions": lambda _draw, _s, _n: LoseSubscriptions(),
     "server_shutdown": lambda draw, s, _n: ServerShutdown(_time(draw, s / 10)),
     "truncate": lambda draw, _s, _n: Truncate(draw.randint(1, 3)),
-    "fragment": lambda draw, _s, _n: Fragment(draw.randint(1, 5), draw.randint(2, 5), ping=_chance(draw, 0.5)),
+    "fragment": lambda draw, _s, _n: Fragment(draw.randint(1, 3), draw.randint(2, 5), ping=_chance(draw, 0.5)),
     "duplicate": lambda draw, _s, _n: Duplicate(draw.randint(1, 5)),
     "reorder": lambda draw, _s, _n: Reorder(draw.randint(1, 3)),
     "drop": lambda draw, _s, _n: Drop(draw.randint(1, 5)),

@@ -162,7 +162,7 @@ class Gate:
         self._left: float = fault.times or math.inf
         self._open_s = -math.inf
         self._credit: float = 0
-        self._clock = Trigger(_moments_of(rule), number, opened_s, times=None if fault.every_s else 1)
+        self._clock = Trigger(moments_of(rule), number, opened_s, times=None if fault.every_s else 1)
         if fault.trigger not in ("at_s", "after_s", "every_s"):
             self._clock.next_s = math.inf
         if not fault.trigger:
@@ -193,8 +193,9 @@ class Gate:
         return True
 
 
-def _moments_of(rule: Rule) -> Rule:
-    """A rule for the moments alone: what limits the strikes does not limit these."""
+def moments_of(rule: Rule) -> Rule:
+    """The moments of a rule alone: what limits its strikes does not limit these."""
     fault = rule.fault
-    moments = Fault(fault.action, at_s=fault.at_s, after_s=fault.after_s, every_s=fault.every_s)
-    return Rule(moments, f"{rule.key}/clock", rule.origin_s)
+    names = ("at_s", "after_s", "every_s", "after_frames", "after_events", "streams")
+    moments = Fault(fault.action, **{name: getattr(fault, name) for name in names})
+    return Rule(moments, f"{rule.key}/moments", rule.origin_s)
