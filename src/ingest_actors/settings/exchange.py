@@ -96,10 +96,11 @@ class ExchangeSettings(BaseModel):
     stream_silence_seconds: Annotated[
         float | None,
         Spec(
-            "How long a stream that should flow may be silent before it is subscribed again, then moved.",
+            "How long a stream that should flow may be silent, s, before it is subscribed again, then moved to another"
+            " connection. By type: trades and klines 300, all others 60. A stream of a symbol with which nothing happens"
+            " may be silent for ever; so may `blockTrade` and `referencePrice`.",
             optional(number(1, 86_400)),
             unset="by type",
-            later="Takes effect with the watch over streams, which is not in this version.",
         ),
     ] = None
     rest_weight_per_minute: Annotated[
