@@ -97,20 +97,37 @@ def _settings():
 
 
 def _noting(world, exchange, network):
-    """The same network, which notes every message that the session leaves to the pipeline."""
+    """The same network, which notes every message that is handed to the pipeline."""
 
     @asynccontextmanager
-    async def open_feed(url, *, intercept, **options):
-        def note(frames):
-            kept = intercept(frames)
-            world.read.extend(kept)
-            world.read_at.extend([exchange.now_ms()] * len(kept))
-            return kept
-
-        async with network.open_feed(url, intercept=note, **options) as feed:
-            yield feed
+    async def open_feed(url, **options):
+        async with network.open_feed(url, **options) as feed:
+            yield NotingFeed(world, exchange, feed)
 
     return replace(network, open_feed=open_feed)
+
+
+class NotingFeed:
+    """A feed, and what came of it."""
+
+    def __init__(self, world, exchange, feed):
+        self._world = world
+        self._exchange = exchange
+        self._feed = feed
+
+    def __getattr__(self, name):
+        return getattr(self._feed, name)
+
+    async def receive(self):
+        return self._noted(await self._feed.receive())
+
+    def unread(self):
+        return [self._noted(batch) for batch in self._feed.unread()]
+
+    def _noted(self, batch):
+        self._world.read.extend(batch.frames)
+        self._world.read_at.extend([self._exchange.now_ms()] * len(batch))
+        return batch
 
 
 def value_of(frame):
