@@ -85,11 +85,20 @@ class Overheard(logging.Handler):
             say("error", text=text)
 
 
+def make_client(given):
+    """A client as the documentation makes one, at the exchange's addresses."""
+    return Spot(
+        config_ws_streams=ConfigurationWebSocketStreams(stream_url=given.ws_url),
+        config_rest_api=ConfigurationRestAPI(base_path=given.rest_url, api_key="", api_secret=""),
+    )
+
+
 async def streams(client, given):
-    connection = await client.websocket_streams.create_connection()
-    say("connected")
-    waiting = list(calls())
-    seen = {}
+    """Half of the streams on each of two connections: the client waits 0.5 s before each."""
+    seen, wanted = {}, {}
+    halves = list(calls())[::2], list(calls())[1::2]
+    connections = await asyncio.gather(*(make_client(given).websocket_streams.create_connection() for _ in halves))
+    say("connected", count=len(connections))
 
     def receive(name, stream):
         def callback(model):
@@ -100,22 +109,21 @@ async def streams(client, given):
 
         return callback
 
-    async def subscribe():
-        while waiting:
-            method, given_arguments = waiting.pop(0)
+    async def subscribe(connection, half):
+        for method, given_arguments in half:
             handle = await getattr(connection, method)(**given_arguments)
             name = " ".join((method, *(v for k, v in given_arguments.items() if k != "symbol")))
             handle.on("message", receive(name, handle._stream))
             wanted[name] = handle._stream
+        return (await connection.list_subscribe())["result"]
 
-    wanted = {}
-    await asyncio.gather(subscribe(), subscribe())  # the client waits 0.5 s before each: two stay below 5 a second
-    listed = await connection.list_subscribe()
-    say("subscribed", wanted=sorted(wanted.values()), listed=sorted(listed["result"]))
+    listed = await asyncio.gather(*map(subscribe, connections, halves))
+    say("subscribed", wanted=sorted(wanted.values()), listed=sorted([*listed[0], *listed[1]]))
     until = time.monotonic() + FIRST_WAIT_S
     while set(seen) != set(wanted) and time.monotonic() < until:
         await asyncio.sleep(0.1)
-    await connection.close_connection()
+    for connection in connections:
+        await connection.close_connection()
 
 
 async def unsubscribe(client, given):
@@ -197,9 +205,5 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     logging.getLogger().addHandler(overheard)
     given = arguments(SCENARIOS)
-    client = Spot(
-        config_ws_streams=ConfigurationWebSocketStreams(stream_url=given.ws_url),
-        config_rest_api=ConfigurationRestAPI(base_path=given.rest_url, api_key="", api_secret=""),
-    )
-    asyncio.run(SCENARIOS[given.scenario](client, given))
+    asyncio.run(SCENARIOS[given.scenario](make_client(given), given))
     say("done")
