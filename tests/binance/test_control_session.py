@@ -4,7 +4,7 @@ from itertools import pairwise
 import pytest
 from exchange_frames import BY_STREAM, combined
 
-from ingest_actors.binance.session import Refused, Session
+from ingest_actors.binance.session import LIST_INTERVAL_S, LIST_PAUSE_S, Refused, Session
 
 DATA = combined("ethusdt@trade", BY_STREAM["ethusdt@trade"])
 
@@ -123,3 +123,109 @@ def test_a_late_answer_does_not_bring_back_what_was_dropped_meanwhile():
 def test_nothing_to_subscribe_is_settled_at_once():
     session = Session()
     assert (session.settled, session.send_at(), session.message(0.0)) == (True, None, None)
+
+
+# What the exchange lists, and what is subscribed again
+
+
+def listing(session, now):
+    """The question which streams are listed, sent now."""
+    message = sent(session, now)
+    assert message.keys() == {"method", "id"}
+    assert message["method"] == "LIST_SUBSCRIPTIONS"
+    return message["id"]
+
+
+def subscribed(*streams):
+    session = Session(streams)
+    sent(session)
+    answer(session, {"result": None, "id": 1})
+    return session
+
+
+def test_when_all_is_acknowledged_the_exchange_is_asked_what_it_lists_and_again_every_ten_minutes():
+    session = Session(["a@trade", "b@trade"])
+    sent(session)
+    assert session.send_at() is None
+    answer(session, {"result": None, "id": 1})
+    assert session.send_at() == 0.3
+    number = listing(session, 0.3)
+    assert answer(session, {"result": ["b@trade", "x@trade", 7], "id": number}) == []
+    assert session.missing == {"a@trade"}
+    assert session.acknowledged == {"a@trade", "b@trade"}
+    assert session.send_at() == pytest.approx(0.3 + LIST_INTERVAL_S)
+    number = listing(session, 0.3 + LIST_INTERVAL_S)
+    answer(session, {"result": ["a@trade", "b@trade"], "id": number})
+    assert session.missing == frozenset()
+
+
+def test_an_empty_connection_asks_nothing():
+    session = subscribed("a@trade")
+    session.drop(["a@trade"])
+    sent(session, 1.0)
+    answer(session, {"result": None, "id": 2})
+    assert session.send_at() is None
+
+
+def test_streams_that_are_subscribed_again_are_first_forgotten_and_are_acknowledged_by_the_new_answer():
+    session = subscribed("a@trade", "b@trade")
+    answer(session, {"result": [], "id": listing(session, 0.3)})
+    session.renew(["a@trade", "z@trade"])
+    assert session.acknowledged == {"b@trade"}
+    assert session.missing == {"b@trade"}
+    assert session.wanted == ("a@trade", "b@trade")
+    assert sent(session, 1.0) == {"method": "UNSUBSCRIBE", "params": ["a@trade"], "id": 3}
+    answer(session, {"result": None, "id": 3})
+    assert session.acknowledged == {"b@trade"}
+    assert sent(session, 2.0) == {"method": "SUBSCRIBE", "params": ["a@trade"], "id": 4}
+    answer(session, {"result": None, "id": 4})
+    assert session.acknowledged == {"a@trade", "b@trade"}
+
+
+def test_after_each_change_it_is_asked_again_but_not_too_often():
+    session = subscribed("a@trade")
+    answer(session, {"result": ["a@trade"], "id": listing(session, 0.3)})
+    session.renew(["a@trade"])
+    sent(session, 1.0)
+    sent(session, 1.3)
+    answer(session, {"result": None, "id": 3}, {"result": None, "id": 4})
+    assert session.send_at() == pytest.approx(0.3 + LIST_PAUSE_S)
+    assert listing(session, 0.3 + LIST_PAUSE_S) == 5
+
+
+def test_what_came_or_went_while_the_answer_was_on_its_way_is_not_missing():
+    session = subscribed("a@trade", "b@trade", "c@trade")
+    number = listing(session, 0.3)
+    session.drop(["a@trade"])
+    session.renew(["b@trade"])
+    session.add(["d@trade"])
+    sent(session, 1.0)
+    answer(session, {"result": None, "id": 3}, {"result": [], "id": number})
+    assert session.missing == {"c@trade"}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [{"result": None}, {"error": {"code": 2, "msg": "unknown variant"}}, {"code": 2, "msg": "unknown variant"}, None],
+)
+def test_an_exchange_that_does_not_say_what_it_lists_is_not_quarrelled_with(reply):
+    session = subscribed("a@trade")
+    number = listing(session, 0.3)
+    if reply is not None:
+        assert answer(session, reply | {"id": number}) == []
+    assert session.overdue(11.0) == ()
+    assert session.reply_due() is None
+    assert session.refused() == []
+    assert session.missing == frozenset()
+    assert session.settled
+    assert session.send_at() == pytest.approx(0.3 + LIST_INTERVAL_S)
+
+
+def test_an_answer_to_a_change_is_overdue_even_beside_an_unanswered_list():
+    session = subscribed("a@trade")
+    listing(session, 0.3)
+    session.renew(["a@trade"])
+    sent(session, 0.6)
+    assert session.reply_due() == pytest.approx(10.3)
+    assert session.overdue(10.4) == ()
+    assert session.overdue(10.6) == ("a@trade",)

@@ -71,3 +71,29 @@ def test_messages_are_filled_before_another_is_begun():
 def test_a_name_longer_than_a_message_goes_alone():
     messages = control_messages(SUBSCRIBE, ["a", "b" * 5000, "c"], next_id=count(1).__next__)
     assert [message.streams for message in messages] == [("a",), ("b" * 5000,), ("c",)]
+
+
+def test_streams_that_are_to_leave_go_where_there_is_room_and_else_to_a_connection_of_their_own():
+    current = {"ws-1": ("a", "b"), "ws-2": ("c",)}
+    assert assign(["a", "b", "c"], current, {"a": "ws-1"}, streams_max=2) == {"ws-1": ("b",), "ws-2": ("c", "a")}
+    assert assign(["a", "b"], {"ws-1": ("a", "b")}, {"b": "ws-1"}) == {"ws-1": ("a",), "ws-2": ("b",)}
+    assert assign(["a"], {"ws-1": ("a",)}, {"a": "ws-1"}) == {"ws-2": ("a",)}
+
+
+def test_a_stream_that_has_left_already_or_is_not_wanted_any_more_stays_where_it_is():
+    current = {"ws-1": ("a",), "ws-2": ("b",)}
+    assert assign(["a", "b"], current, {"b": "ws-1", "z": "ws-1"}) == current
+
+
+@given(names, st.data(), st.integers(1, 30))
+def test_moved_streams_leave_their_connection_and_no_other_stream_moves(wanted, data, most):
+    current = assign(wanted, streams_max=most)
+    home = {stream: name for name, streams in current.items() for stream in streams}
+    leaving = (
+        {stream: home[stream] for stream in data.draw(st.sets(st.sampled_from(sorted(home)))) if home} if home else {}
+    )
+    plan = assign(wanted, current, leaving, streams_max=most)
+    carried = {stream: name for name, streams in plan.items() for stream in streams}
+    assert sorted(carried) == sorted(set(wanted))
+    assert all(0 < len(streams) <= most for streams in plan.values())
+    assert all((carried[stream] != name) == (stream in leaving) for stream, name in home.items())
