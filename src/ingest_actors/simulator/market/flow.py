@@ -21,8 +21,17 @@ _TAKE, _CANCEL = 0.27, 0.52
 _NEAR_LEVELS = 12.0
 """Mean distance from the top, in levels, at which orders are placed and cancelled."""
 
-_CLUSTER = 0.12
+_CLUSTER = 0.02
 """How often the next order follows within the same instant, as those of one trader's algorithm do."""
+
+_LIQUIDATION, _SWEEP = 0.001, 0.008
+"""Shares of the takers, cumulative: hundreds of trades in an instant; several levels at once."""
+
+_LIQUIDATION_SIZE = 80
+"""How many usual orders a liquidation amounts to; small makers then stand at every level."""
+
+_CROWD = 0.01
+"""How often many small makers stand at a level otherwise."""
 
 
 class Trade(NamedTuple):
@@ -153,33 +162,44 @@ class OrderFlow:
         return 1 + int(self.rng.expovariate(self._block_rate)) if self._block_rate else -1
 
     def _taker_steps(self) -> int:
-        steps = -log(1.0 - self._random()) * self.spec.typical_steps / 1.2
+        steps = -log(1.0 - self._random()) * self.spec.typical_steps / 2.4
         luck = self._random()
-        if luck < 0.002:  # noqa: PLR2004 - a liquidation: hundreds of trades in an instant
-            steps *= 300
-        elif luck < 0.05:  # noqa: PLR2004 - a large order: a sweep over several levels
-            steps *= 12
+        if luck < _LIQUIDATION:
+            steps = _LIQUIDATION_SIZE * self.spec.typical_steps
+        elif luck < _SWEEP:
+            steps *= 8
         return 1 + int(steps)
 
     def _take(self, buys: bool, steps: int, now_us: int) -> list[Aggregate]:  # noqa: FBT001 - internal
         book, step = self.book, self.spec.step
         side = book.asks if buys else book.bids
         wanted = steps * step
+        crowd = _CROWD if steps < _LIQUIDATION_SIZE * self.spec.typical_steps else 1.0
         fills = []
         keep = max(_KEEP_LEVELS, int(_KEEP_SHARE * self.spec.levels))
         while wanted and len(side) > keep:
             key = side[-1]
             available = book.quantities[key]
             quantity = min(wanted, available)
-            fills.append(self._fill(key, available, quantity, now_us, buyer_is_maker=not buys))
+            fills.append(self._fill(key, available, quantity, now_us, not buys, crowd))
             wanted -= quantity
         return fills
 
-    def _fill(self, key: int, available: int, quantity: int, now_us: int, *, buyer_is_maker: bool) -> Aggregate:
+    def _fill(  # noqa: PLR0917 - called for every fill
+        self,
+        key: int,
+        available: int,
+        quantity: int,
+        now_us: int,
+        buyer_is_maker: bool,  # noqa: FBT001
+        crowd: float,
+    ) -> Aggregate:
         """Trade with the makers who stand at one level, one trade each."""
         price = self.last_price = abs(key)
         steps = quantity // self.spec.step
-        makers = min(steps, 1 + int(-log(1.0 - self._random()) * (0.6 if quantity < available else 2.0)))
+        luck = self._random()
+        many = 3.5 if luck < crowd else 0.35 if quantity < available else 0.6
+        makers = min(steps, 1 + int(-log(1.0 - self._random()) * many))
         share = steps // makers * self.spec.step
         trades = []
         for maker in range(makers):
