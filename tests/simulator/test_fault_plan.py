@@ -262,7 +262,7 @@ def test_after_a_count_so_many_requests_are_struck_and_no_more():
 
 def test_for_a_while_all_requests_are_struck():
     faults = plan(rule(NoReply(), after_s=5, for_s=2))
-    assert [asked(faults, 2, at_s=at_s) for at_s in (4, 5, 6.9, 7)] == [  # noqa: E501
+    assert [asked(faults, 2, at_s=at_s) for at_s in (4, 5, 6.9, 7)] == [
         [False] * 2,
         [True] * 2,
         [True] * 2,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 from wsproto import WSConnection
 from wsproto.events import CloseConnection, Ping, Pong
 
 from ingest_actors.simulator.config import Limits
+from ingest_actors.simulator.control_faults import answer_control
 from ingest_actors.simulator.fault_actions import (
     CloseWith,
     Cut,
@@ -18,7 +21,6 @@ from ingest_actors.simulator.fault_actions import (
     SlowPongs,
 )
 from ingest_actors.simulator.fault_plan import ConnectionFaults, ToDo
-from ingest_actors.simulator.fault_refusals import DelayReply, NoReply, ReplyError
 from ingest_actors.simulator.fault_triggers import matches
 from ingest_actors.simulator.faults import Fault
 from ingest_actors.simulator.handshake import MessageLimiter
@@ -34,10 +36,8 @@ from ingest_actors.simulator.wire import OPCODE_PING, OPCODE_PONG, close_frame, 
 _CLOSE_PATIENCE_S = 5.0
 """How long a client may take to answer a close frame."""
 
-
-def _answerable(code: int) -> int:
-    """The code to answer a close with: some are only ever seen by the side that did not receive one."""
-    return code if code not in (1005, 1006) else 1000
+_NEVER_SENT = (1005, 1006)
+"""Codes that only ever stand for there being none."""
 
 
 class Connection:
@@ -126,16 +126,16 @@ class Connection:
         """Neither read nor send any more, for a while; None: until the server ends."""
         self._valve.close()
         self._incoming.interrupt()
-        if for_s is None or self._later is None:
+        if for_s is None:
             self._leave()
         else:
-            self._later.start_soon(self._thaw_after, for_s)
+            self._after(for_s, self._valve.open)
 
     def announce_shutdown(self, lead_s: float | None = None) -> None:
         """Send `serverShutdown`; with a lead, close with 1001 after so many seconds."""
         self.push_event("!serverShutdown", b'{"e":"serverShutdown","E":%d}' % self._source.now_ms())
-        if lead_s is not None and self._later is not None:
-            self._later.start_soon(self._close_after, lead_s)
+        if lead_s is not None:
+            self._after(lead_s, self.close, 1001)
 
     def lose(self, streams: str) -> None:
         """Unsubscribe the streams that match a glob, and tell nobody."""
@@ -191,7 +191,7 @@ class Connection:
         self._leave()
         if not self._closing:
             self._closing = True
-            self.session.push_control(close_frame(_answerable(event.code)))
+            self.session.push_control(close_frame(1000 if event.code in _NEVER_SENT else event.code))
         self._scope.deadline = trio.current_time() + _CLOSE_PATIENCE_S
         await self._outgoing.wait_sent()
         self._scope.cancel()
@@ -209,32 +209,20 @@ class Connection:
             self._control(arrival.data)
 
     def _answer_ping(self, pong: bytes) -> None:
-        slow = self._faults.lasting(SlowPongs, trio.current_time())
-        if slow is None:
-            self.session.push_control(pong)
-        elif slow.delay_s is not None:
+        slow = self._faults.lasting(SlowPongs, trio.current_time()) or SlowPongs(0.0)
+        if slow.delay_s is not None:
             self._push_after(slow.delay_s, pong)
 
     def _control(self, message: bytes) -> None:
-        fault = self._faults.request_fault(trio.current_time())
-        control = self.session.control
-        if isinstance(fault, ReplyError):
-            flat = None if fault.form is None else fault.form == "flat"
-            self.session.push_control(text_frame(control.refuse(message, fault.code, fault.msg, flat=flat)))
-            return
-        if isinstance(fault, NoReply) and not fault.effect:
-            return
-        reply = control.handle(message)
-        if isinstance(fault, DelayReply):
-            self._push_after(fault.delay_s, text_frame(reply.text))
-        elif not isinstance(fault, NoReply):
-            self.session.push_control(text_frame(reply.text))
-        for name in reply.unsubscribed:
+        answer = answer_control(self.session.control, message, self._faults.request_fault(trio.current_time()))
+        if answer.text:
+            self._push_after(answer.delay_s, text_frame(answer.text))
+        for name in answer.unsubscribed:
             self._source.detach(self.session, name)
-        for name in reply.subscribed:
+        for name in answer.subscribed:
             self._source.attach(self.session, name)
-        if reply.close:
-            self.close(*reply.close)
+        if answer.close:
+            self.close(*answer.close)
 
     async def _keep(self) -> None:
         """Pings, the pong deadline, the age limit."""
@@ -270,17 +258,17 @@ class Connection:
             self.close(self.session.verdict)
 
     def _push_after(self, delay_s: float, frame: bytes) -> None:
+        if delay_s:
+            self._after(delay_s, self.session.push_control, frame)
+        else:
+            self.session.push_control(frame)
+
+    def _after(self, delay_s: float, do: Callable[..., None], *args: object) -> None:
+        """Do something later, if the connection still runs then."""
+
+        async def wait() -> None:
+            await trio.sleep(delay_s)
+            do(*args)
+
         if self._later is not None:
-            self._later.start_soon(self._push_then, delay_s, frame)
-
-    async def _push_then(self, delay_s: float, frame: bytes) -> None:
-        await trio.sleep(delay_s)
-        self.session.push_control(frame)
-
-    async def _thaw_after(self, for_s: float) -> None:
-        await trio.sleep(for_s)
-        self._valve.open()
-
-    async def _close_after(self, lead_s: float) -> None:
-        await trio.sleep(lead_s)
-        self.close(1001)
+            self._later.start_soon(wait)
