@@ -12,7 +12,7 @@ import httpx
 from ingest_actors.actors.fleet import Wanted
 from ingest_actors.actors.watch import Ask, OpenStatistics
 from ingest_actors.announce import Announcer
-from ingest_actors.binance.endpoint import stream_urls
+from ingest_actors.binance.endpoint import Endpoints, stream_urls
 from ingest_actors.binance.names import streams_for
 from ingest_actors.binance.rest import RestClient
 from ingest_actors.binance.rest_errors import RequestRefused
@@ -72,6 +72,7 @@ def real_network(
         proxies: which addresses are reached through a proxy; None = as the environment has it now.
     """
     proxies = proxies or Proxies()
+    rest = Endpoints(settings.binance_rest_url)
 
     def way(url: str) -> str:
         proxy = proxies.for_url(url) if connect is None else None
@@ -88,14 +89,18 @@ def real_network(
             clock_ms=clock_ms,
         ),
         subscriber=StreamSubscriber,
-        resolve=partial(_resolve, settings, rest_transport, proxies),
-        statistics=partial(_open_statistics, settings, rest_transport, proxies),
+        resolve=partial(_resolve, settings, rest, rest_transport, proxies),
+        statistics=partial(_open_statistics, rest, rest_transport, proxies),
         way=way,
     )
 
 
 async def _resolve(
-    settings: Settings, transport: httpx.AsyncBaseTransport | None, proxies: Proxies, announce: Announcer
+    settings: Settings,
+    bases: Endpoints,
+    transport: httpx.AsyncBaseTransport | None,
+    proxies: Proxies,
+    announce: Announcer,
 ) -> Wanted:
     """What is to be subscribed.
 
@@ -109,9 +114,7 @@ async def _resolve(
     symbols, types = settings.binance_symbols, settings.binance_stream_types
     patterns = any(is_pattern(symbol) for symbol in symbols)
     try:
-        async with RestClient(
-            settings.binance_rest_url, transport=transport, proxies=proxies, timeout_s=LISTING_TIMEOUT_S
-        ) as rest:
+        async with RestClient(bases, transport=transport, proxies=proxies, timeout_s=LISTING_TIMEOUT_S) as rest:
             statuses = await rest.exchange_info(None if patterns else symbols)
     except (ExchangeUnreachable, RequestRefused) as failure:
         if patterns:
@@ -144,7 +147,7 @@ async def _resolve(
 
 @asynccontextmanager
 async def _open_statistics(
-    settings: Settings, transport: httpx.AsyncBaseTransport | None, proxies: Proxies
+    bases: Endpoints, transport: httpx.AsyncBaseTransport | None, proxies: Proxies
 ) -> AsyncIterator[Ask]:
     """Ask about symbols through one client, made when it is first needed: reading the certificates takes 50 ms."""
     async with AsyncExitStack() as stack:
@@ -153,7 +156,7 @@ async def _open_statistics(
         async def ask(question: Question) -> Mapping[str, Activity] | None:
             nonlocal rest
             if rest is None:
-                rest = RestClient(settings.binance_rest_url, transport=transport, proxies=proxies)
+                rest = RestClient(bases, transport=transport, proxies=proxies)
                 await stack.enter_async_context(rest)
             try:
                 return await rest.ticker_24h(question.symbols, top=question.top)

@@ -168,6 +168,44 @@ async def test_an_endpoint_that_refuses_is_not_asked_again_while_another_answers
     assert len(exchange.asked) == 2
 
 
+@pytest.mark.parametrize(
+    ("answers", "wait_s"),
+    [
+        ([httpx.Response(418, headers={"Retry-After": "500"})], 500),
+        ([httpx.Response(429)], 60),
+        ([httpx.Response(451), httpx.Response(403)], 300),
+    ],
+    ids=["banned", "too much", "refused by all"],
+)
+async def test_an_exchange_that_bans_or_refuses_is_left_alone_by_all_who_share_the_addresses(
+    answers, wait_s, autojump_clock
+):
+    exchange = Exchange(*answers, ok({"serverTime": 1}))
+    shared = Endpoints(["https://a", "https://b"])
+    asked = len(answers)
+    async with (
+        RestClient(shared, transport=exchange) as one,
+        RestClient(shared, transport=exchange) as other,
+    ):
+        with pytest.raises(ExchangeUnreachable):
+            await one.server_time()
+        for rest in (one, other):
+            with pytest.raises(ExchangeUnreachable, match=r"not asked: .* for another") as caught:
+                await rest.server_time()
+            assert caught.value.retry_after_s == pytest.approx(wait_s)
+        assert len(exchange.asked) == asked
+        await trio.sleep(wait_s)
+        assert await other.server_time() == 1
+
+
+async def test_one_address_that_refuses_beside_one_that_is_dead_is_no_reason_to_stay_away():
+    exchange = Exchange(httpx.Response(451), httpx.ConnectError("dead"), ok({"serverTime": 1}))
+    async with client(exchange, "https://a", "https://b") as rest:
+        with pytest.raises(ExchangeUnreachable, match="dead"):
+            await rest.server_time()
+        assert await rest.server_time() == 1
+
+
 async def test_a_ban_is_told_in_the_exchanges_words():
     exchange = Exchange(problem(418, -1003, "Way too much request weight used; IP banned"))
     async with client(exchange) as rest:

@@ -11,9 +11,9 @@ import msgspec
 import trio
 
 from ingest_actors.binance.endpoint import REST_PATH, Endpoints
-from ingest_actors.binance.rest_errors import RequestRefused, answered_badly, failed_to_ask, refused
+from ingest_actors.binance.rest_errors import RequestRefused, answered_badly, failed_to_ask, kept_away, refused
 from ingest_actors.binance.rest_ways import open_client
-from ingest_actors.binance.standing import BANNED
+from ingest_actors.binance.standing import BANNED, REFUSED_DELAY_S, REFUSING, asked_wait_s
 from ingest_actors.binance.watched_stream import Activity
 from ingest_actors.errors import ExchangeUnreachable
 from ingest_actors.proxies import Proxies
@@ -71,7 +71,8 @@ class RestClient:
     """Asks the exchange. Use as an async context manager, which closes the connections.
 
     Args:
-        bases: addresses such as ``https://api.binance.com``; when one cannot be reached, the next one is asked.
+        bases: addresses such as ``https://api.binance.com``; when one cannot be reached, the next one is asked. Several
+            clients of the same addresses should share `Endpoints`, so that all keep away when one is told to.
         spend: waits until a request of so much weight may be made; the one budget that all requests share.
         transport: instead of the network, for tests.
         proxies: which addresses are asked through a proxy; None = as the environment has it now.
@@ -80,25 +81,26 @@ class RestClient:
     Attributes:
         used_weight: what the exchange says that this address has used of the current minute; None before any answer.
 
-    ``SSL_CERT_FILE`` is honoured. Every method raises `ExchangeUnreachable` when no
-    address answers, or the exchange refuses this address, and `RequestRefused` when it refuses the question. A
-    cancelled request is dropped; what it weighs stays spent.
+    ``SSL_CERT_FILE`` is honoured. Every method raises `ExchangeUnreachable` when no address answers, or the exchange
+    refuses this address, and `RequestRefused` when it refuses the question. While it bans this address, or every
+    address refuses us, nobody is asked, and the former is raised at once. A cancelled request is dropped; what it
+    weighs stays spent.
     """
 
     def __init__(
         self,
-        bases: Sequence[str],
+        bases: Sequence[str] | Endpoints,
         *,
         spend: Callable[[int], Awaitable[None]] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         proxies: Proxies | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        self._endpoints = Endpoints(bases)
+        self._endpoints = bases if isinstance(bases, Endpoints) else Endpoints(bases)
         self._spend = spend
         self._timeout_s = timeout_s
         self._proxies = proxies or Proxies()
-        self._http = open_client(bases, proxies=self._proxies, timeout_s=timeout_s, transport=transport)
+        self._http = open_client(self._endpoints.bases, proxies=self._proxies, timeout_s=timeout_s, transport=transport)
         self.used_weight: int | None = None
 
     async def __aenter__(self) -> Self:
@@ -150,7 +152,10 @@ class RestClient:
 
     async def _ask(self, path: str, params: dict[str, Any], answer: type[T], *, weight: int | None = None) -> T:
         """Ask one address after the other until one answers."""
+        if (held_s := self._endpoints.held_s()) > 0:
+            raise kept_away(self._endpoints.current + REST_PATH + path, held_s)
         unreachable: ExchangeUnreachable | None = None
+        refusals = 0
         for _ in range(len(self._endpoints)):
             base = self._endpoints.current
             if self._spend is not None:
@@ -159,9 +164,13 @@ class RestClient:
                 return await self._ask_at(base + REST_PATH + path, params, answer)
             except ExchangeUnreachable as error:
                 if error.status in BANNED:
+                    self._endpoints.hold(asked_wait_s(error))
                     raise  # it is for asking too much: other doors of the same house are no answer to it
                 self._endpoints.failed(base)
                 unreachable = error
+                refusals += error.status in REFUSING
+        if refusals == len(self._endpoints):
+            self._endpoints.hold(REFUSED_DELAY_S)
         assert unreachable is not None
         raise unreachable
 

@@ -94,6 +94,16 @@ def answered_badly(url: str, cause: str) -> ExchangeUnreachable:
     return ExchangeUnreachable(url, cause, hint=_ADDRESS_HINT)
 
 
+def kept_away(url: str, seconds: float) -> ExchangeUnreachable:
+    """It was not even asked, because it has just banned or refused this address."""
+    return ExchangeUnreachable(
+        url,
+        f"not asked: the exchange bans or refuses this address, and is left alone for another {seconds:.0f} s",
+        hint=_REFUSED_ADDRESS,
+        retry_after_s=seconds,
+    )
+
+
 def refused(
     url: str, status: int, headers: Mapping[str, str], body: bytes, *, proxy: Proxy | None = None
 ) -> IngestError:
