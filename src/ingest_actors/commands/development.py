@@ -91,9 +91,17 @@ def simulate(
         bool, typer.Option("--extra-fields", help="Every event has further keys that no client knows.")
     ] = False,
     faults: Annotated[
-        Path | None, typer.Option(help="Script of what goes wrong, TOML.", exists=True, dir_okay=False)
+        Path | None,
+        typer.Option(
+            help="Script of what goes wrong, TOML: cuts, silence, refusals, REST errors; docs/how-to/fault-scripts.md.",
+            exists=True,
+            dir_okay=False,
+        ),
     ] = None,
     tls: Annotated[bool, typer.Option("--tls", help="wss:// and https:// with a throw-away authority.")] = False,
+    frame_per_record: Annotated[
+        bool, typer.Option("--frame-per-record", help="With --tls: each frame in a record of its own, as the exchange.")
+    ] = False,
 ) -> None:
     """Serve a simulated exchange: real WebSocket and REST servers, a seeded market or a recording.
 
@@ -106,6 +114,8 @@ def simulate(
         python -m ingest_actors simulate --symbols 5000 --activity 0.2
 
         python -m ingest_actors simulate --recording trades.jsonl.gz --ws-port 9443
+
+        python -m ingest_actors simulate --faults faults.toml
     """
     from ingest_actors.commands.simulate import run_it  # noqa: PLC0415
     from ingest_actors.simulator import SimulatorConfig  # noqa: PLC0415
@@ -118,7 +128,8 @@ def simulate(
         rest_lag_s=rest_lag, orders_per_block=orders_per_block, old_trade_schema=old_trade_schema,
         extra_fields=extra_fields,
         start_when=start_when, at_end=at_end,
-        recording=tuple(recording or ()), tls=tls, faults=read_faults(faults) if faults else FaultScript(),
+        recording=tuple(recording or ()), tls=tls, frame_per_record=frame_per_record,
+        faults=read_faults(faults) if faults else FaultScript(),
     )  # fmt: skip
     run_it(config, announce)
 
