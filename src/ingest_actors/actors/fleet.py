@@ -110,8 +110,9 @@ class Fleet:
             connection.retirement.cancel()
         for name, streams in plan.items():
             if name not in self.connections:
-                self.connections[name] = connection = Connection(name, tuple(streams))
+                connection = Connection(name, tuple(streams))
                 launch(connection)
+                self.connections[name] = connection
             elif set(streams) != set(carried[name]):
                 self.connections[name].carry_streams(streams)
         self._leaving.clear()
