@@ -24,7 +24,7 @@ test: lint  ## all checks and all tests, with branch coverage
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(PYTEST_ARGS)
 
 test-peers: $(VENV)/.installed-test $(PEERS)/.installed  ## other people's clients against the simulated exchange
-	PEERS_VENV=$(PEERS) $(BIN)/python -m pytest tests/peers $(PYTEST_ARGS)
+	PEERS_VENV=$(PEERS) $(BIN)/python -m pytest tests/peers -n 3 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-test  ## style, types and the directions of imports
 	$(BIN)/ruff check .

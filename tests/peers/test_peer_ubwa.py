@@ -47,11 +47,11 @@ def test_it_connects_several_times_and_the_exchange_lists_what_it_subscribed(str
     )
 
 
-@pytest.mark.parametrize(("stream", "fields"), (STREAMS | ARRAYS).items(), ids=str)
-def test_each_stream_that_it_knows_arrives_and_is_understood(streams, stream, fields):
+@pytest.mark.parametrize("stream", STREAMS | ARRAYS)
+def test_each_stream_that_it_knows_arrives_and_is_understood(streams, stream):
     found = [told for told in streams.all("received") if told["stream"] == stream]
     assert found, f"nothing came of {stream}\n{streams.failure}"
-    assert fields <= set(found[0]["fields"])
+    assert (STREAMS | ARRAYS)[stream] <= set(found[0]["fields"])
 
 
 def test_trades_of_the_old_schema_pass_its_normaliser_which_wants_the_order_ids_of_before_2024():
