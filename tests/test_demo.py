@@ -256,3 +256,11 @@ def test_the_command_flows_within_ten_seconds_and_a_signal_ends_it_with_0(number
     assert "It balances: every event that was received is accounted for." in stderr
     assert "Traceback" not in stderr
     assert "warn" not in stderr.lower()
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "socks5://127.0.0.1:1"])
+async def test_no_proxy_of_the_environment_stands_in_its_way(monkeypatch, proxy):
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with trio.fail_after(30):
+        options = DemoOptions(duration_s=0.2)
+        assert await run_demo(options, announce=lambda _: None, console=Console(file=io.StringIO())) == 0

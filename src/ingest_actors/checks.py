@@ -12,11 +12,17 @@ from ingest_actors.proxies import Proxies
 from ingest_actors.settings import Settings
 
 
-def start_problems(settings: Settings) -> list[str]:
-    """What stands against starting with these settings; empty when nothing does."""
+def start_problems(settings: Settings, *, proxies: Proxies | None = None) -> list[str]:
+    """What stands against starting with these settings; empty when nothing does.
+
+    Args:
+        settings: to be started with.
+        proxies: by which the exchange would be reached; None = as the environment has it now.
+    """
+    proxies = proxies or Proxies()
     addresses = [*settings.binance_ws_url, *settings.binance_rest_url]
     return [
         *stream_type_problems(settings.binance_stream_types),
         *option_problems(settings.kafka_producer_options, settings.kafka_client_options),
-        *Proxies().problems(addresses),
+        *proxies.problems(addresses),
     ]

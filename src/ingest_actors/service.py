@@ -19,6 +19,7 @@ from ingest_actors.ledger import LedgerEntry
 from ingest_actors.network import Network, real_network
 from ingest_actors.nursery import open_nursery
 from ingest_actors.protocols import Sink
+from ingest_actors.proxies import Proxies
 from ingest_actors.settings import Settings
 from ingest_actors.status import Status
 from ingest_actors.summary import get_metrics
@@ -98,7 +99,7 @@ class Service:
         clock_ms: Callable[[], int] = wall_clock_ms,
         rng: random.Random | None = None,
     ) -> None:
-        problems = start_problems(settings)
+        problems = start_problems(settings, proxies=None if network is None else Proxies({}))
         if problems:
             raise SettingsError(problems)
         self.settings = settings

@@ -18,8 +18,10 @@ from ingest_actors.demo.screen import show_lines, show_screen
 from ingest_actors.demo.view import Addresses
 from ingest_actors.kafka.librdkafka import LibrdkafkaSink
 from ingest_actors.kafka.opening import open_sink
+from ingest_actors.network import real_network
 from ingest_actors.nursery import open_nursery
-from ingest_actors.service import Service
+from ingest_actors.proxies import Proxies
+from ingest_actors.service import Service, wall_clock_ms
 from ingest_actors.settings import Settings
 from ingest_actors.simulator import SimulatorConfig, open_exchange
 
@@ -90,7 +92,9 @@ async def run_demo(
         assert exchange.rest_url is not None
         settings = _settings(options, exchange.ws_url, exchange.rest_url)
         sink = await open_sink(settings, queue_bytes=Bounds.of(settings.buffer_max_bytes).sink)
-        service = Service(settings, sink=sink)
+        # The exchange is in this very process: no proxy of the environment leads there.
+        network = real_network(settings, clock_ms=wall_clock_ms, proxies=Proxies({}))
+        service = Service(settings, sink=sink, network=network)
         await _run_in_company(service, sink, options, announce=announce, obey_signals=obey_signals, console=console)
     return _tell_end(service, console)
 
