@@ -39,6 +39,7 @@ def test_the_summary_has_the_promised_fields_and_no_other():
         "connections_planned": 1,
         "reconnect_count": 3,
         "ledger": {"total": entry, "by_event_type": {"trade": entry}},
+        "streams": {"wanted": 2, "listed": 2, "flowing": 1, "silent": 1},
         "gaps_open": 4,
         "producer": {"queue": 5, "ack_ms_p50": 1.75, "ack_ms_p99": 2.485, "errors": 2},
         "rates": {"trade": 3.1},

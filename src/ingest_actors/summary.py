@@ -15,7 +15,8 @@ def get_metrics(status: Status) -> dict[str, Any]:
     Returns:
         ``messages_received``, ``messages_processed`` (delivered) and ``messages_buffered`` (in flight), in events;
         ``connected`` (every planned connection is open), ``connections_open``, ``connections_planned``;
-        ``reconnect_count`` (unplanned ones); ``ledger`` with ``total`` and ``by_event_type``; ``gaps_open``;
+        ``reconnect_count`` (unplanned ones); ``ledger`` with ``total`` and ``by_event_type``; ``streams``: how many are
+        ``wanted``, ``listed``, ``flowing`` and ``silent``; ``gaps_open``;
         ``producer`` with ``queue`` (records), ``ack_ms_p50``, ``ack_ms_p99`` (None before the first acknowledgement)
         and ``errors``; ``rates``, events received a second by event type.
     """
@@ -31,6 +32,12 @@ def get_metrics(status: Status) -> dict[str, Any]:
         "ledger": {
             "total": _entry(total),
             "by_event_type": {event_type: _entry(entry) for event_type, entry in sorted(status.ledger.items())},
+        },
+        "streams": {
+            "wanted": status.streams_wanted,
+            "listed": status.streams_listed,
+            "flowing": status.streams_flowing,
+            "silent": status.streams_silent,
         },
         "gaps_open": status.gaps_open,
         "producer": {

@@ -66,7 +66,8 @@ class World:
             self.reopened += [name] * findings.reopen
             for verdict in findings.silent:
                 self.life[name] += verdict.action == "reopened"
-        watch.end_look({stream for streams in self.streams.values() for stream in streams})
+        watch.end_look()
+        watch.keep({stream for streams in self.streams.values() for stream in streams})
         question = watch.question(self.now)
         if question is not None:
             self.asked.append((self.now, question))
@@ -379,7 +380,7 @@ def test_evidence_must_stand_for_a_while():
     world.run(1, TRADE)
     world.run(5)
     assert world.silent == []
-    world.run(1)
+    world.run(2)
     assert world.alarms() == [(DEPTH, TRADE, "subscribed_again")]
 
 

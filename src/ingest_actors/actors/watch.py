@@ -14,13 +14,21 @@ import trio
 from ingest_actors.actors.connection_state import Connection
 from ingest_actors.actors.fleet import Fleet
 from ingest_actors.announce import Announcer
-from ingest_actors.binance.stream_watch import Action, Carried, Findings, Question, StreamWatch, Verdict
+from ingest_actors.binance.stream_watch import (
+    LOOK_INTERVAL_S,
+    Action,
+    Carried,
+    Findings,
+    Question,
+    StreamWatch,
+    Verdict,
+)
 from ingest_actors.binance.watched_stream import Activity
 from ingest_actors.nursery import open_nursery
 from ingest_actors.supervision import Mailbox
 
-LOOK_INTERVAL_S = 1.0
-"""Between two looks: the shortest limit that can be set. A stream costs half a microsecond a look."""
+STREAMS_A_SECOND = 4000.0
+"""Looks are further apart when there are more streams than this: each costs 1 us a look, 4 when it is quiet."""
 
 LINES_MAX = 10
 """Streams that are named in the log after one look; of more than these the number is told."""
@@ -72,7 +80,6 @@ async def watch(
     backlog: Backlog,
     statistics: OpenStatistics | None,
     announce: Announcer,
-    interval_s: float = LOOK_INTERVAL_S,
 ) -> None:
     """Look at the streams again and again; ends only by cancellation.
 
@@ -83,12 +90,12 @@ async def watch(
         backlog: of what was read and is not parsed yet.
         statistics: opens a way to ask the exchange for its statistics; None = there is none.
         announce: told of silent streams, and of those that flow again.
-        interval_s: between two looks.
     """
     watcher = _Watcher(fleet, streams, hearing, backlog, announce)
     async with (statistics or _nobody)() as ask, open_nursery() as nursery:
         while True:
-            await watcher.look()
+            interval_s = max(LOOK_INTERVAL_S, len(streams) / STREAMS_A_SECOND)
+            await watcher.look(interval_s)
             question = streams.question(trio.current_time())
             if question is not None:
                 nursery.start_soon(_ask, streams, ask, question)
@@ -122,19 +129,21 @@ class _Watcher:
         self._lines_left = 0
         self._untold = 0
 
-    async def look(self) -> None:
+    async def look(self, interval_s: float) -> None:
         """One look at all connections, a checkpoint between any two, so that none of them waits for long."""
         streams, fleet = self._streams, self._fleet
         if fleet.wanted is not None:
             streams.listed, streams.halted = fleet.wanted.symbols_listed, fleet.wanted.symbols_halted
         self._lines_left, self._untold = LINES_MAX, 0
         now = trio.current_time()
-        streams.begin_look(now, held=self._backlog.lasts())
+        streams.begin_look(now, held=self._backlog.lasts(), interval_s=interval_s)
         self._hearing.mark = now
         for connection in list(fleet.connections.values()):
             self._act(connection, streams.look(_carried(connection), self._hearing.heard))
             await trio.lowlevel.checkpoint()
-        streams.end_look({stream for connection in fleet.connections.values() for stream in connection.streams})
+        streams.end_look()
+        if len(streams) > sum(len(connection.streams) for connection in fleet.connections.values()):
+            streams.keep({stream for connection in fleet.connections.values() for stream in connection.streams})
         if self._untold:
             self._announce("streams_silent", level="warning", more=self._untold, silent=streams.silent)
 

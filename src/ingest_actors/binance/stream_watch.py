@@ -24,8 +24,11 @@ from typing import Literal, NamedTuple
 from ingest_actors.binance.stream_table import StreamTable, symbol_of_stream
 from ingest_actors.binance.watched_stream import LIMIT, Activity, ConnectionClock, WatchedStream
 
-SUSPENDED_S = 5.0
-"""A look that comes so much after the last one says that we stood still, not that the streams did."""
+LOOK_INTERVAL_S = 1.0
+"""Between two looks: the shortest limit that can be set."""
+
+SUSPENDED_S = 4.0
+"""A look that comes so much later than it should says that we stood still, not that the streams did."""
 
 ASK_INTERVAL_S = 60.0
 """Least time between two questions to the exchange. For all symbols one costs 80 of 6,000 weight a minute."""
@@ -151,6 +154,10 @@ class StreamWatch:
         self.halted: AbstractSet[str] = frozenset()
         self.flowing = 0
 
+    def __len__(self) -> int:
+        """How many streams are known."""
+        return len(self._streams)
+
     @property
     def silent(self) -> int:
         """Streams that should flow and do not."""
@@ -158,16 +165,17 @@ class StreamWatch:
 
     # -- looks
 
-    def begin_look(self, at: float, *, held: bool = False) -> None:
+    def begin_look(self, at: float, *, held: bool = False, interval_s: float = LOOK_INTERVAL_S) -> None:
         """A look at all connections begins.
 
         Args:
             at: monotonic, seconds.
             held: for reasons of our own, what was read is not parsed in time.
+            interval_s: when it should come, after the last one.
         """
         self._before, self._at = self._at, at
         self._elapsed_s = at - self._before if self._before > -math.inf else 0.0
-        self._held = held or self._elapsed_s > SUSPENDED_S
+        self._held = held or self._elapsed_s > interval_s + SUSPENDED_S
         self._single_actions = self._flowing = 0
         self._curious = []
 
@@ -185,12 +193,13 @@ class StreamWatch:
             clock.now_s += self._elapsed_s
         findings = Findings()
         guilty: list[WatchedStream] = []
-        before, missing = self._before, carried.missing
+        missing = carried.missing
+        before = self._before if self._before > -math.inf else math.inf
         for name in carried.acknowledged:
             stream = self._streams.get(name) or self._added(name)
             if stream.connection != carried.name or stream.life != carried.life:
                 stream.begin(carried.name, carried.life, clock, self._at)
-            if heard(name) >= before > -math.inf:
+            if heard(name) >= before:
                 self._hear(stream, findings)
             elif stream.limit_s is not None and stream.silence_s >= stream.limit_s / 2:
                 self._suspect(stream)
@@ -205,17 +214,19 @@ class StreamWatch:
             self._judge(guilty, clock, findings)
         return findings
 
-    def end_look(self, wanted: AbstractSet[str]) -> None:
-        """A look at all connections has ended.
-
-        Args:
-            wanted: all streams of all connections; others are forgotten.
-        """
+    def end_look(self) -> None:
+        """A look at all connections has ended."""
         self.flowing = self._flowing
-        if len(self._streams) > len(wanted):
-            for name in [name for name in self._streams if name not in wanted]:
-                stream = self._streams.pop(name)
-                self._by_symbol[stream.symbol].remove(stream)
+
+    def keep(self, names: AbstractSet[str]) -> None:
+        """Forget all streams but these."""
+        for name in [name for name in self._streams if name not in names]:
+            stream = self._streams.pop(name)
+            self._by_symbol[stream.symbol].remove(stream)
+            if not self._by_symbol[stream.symbol]:
+                del self._by_symbol[stream.symbol]
+            if self._latest.get(stream.event_type) is stream:
+                del self._latest[stream.event_type]
 
     # -- questions
 
@@ -263,8 +274,7 @@ class StreamWatch:
         if stream.silent:
             findings.flowing.append(Flowing(stream.name, stream.connection, stream.silent_s(self._at)))
         stream.hear(self._at)
-        if stream.kind is not None:
-            self._latest[stream.kind.event_type] = stream
+        self._latest[stream.event_type] = stream
 
     def _suspect(self, stream: WatchedStream) -> None:
         """It has been silent for half its limit or more: look for evidence."""
@@ -290,7 +300,7 @@ class StreamWatch:
         )
         floor_at = stream.floor_at
         for other in others:
-            if other.heard_at > floor_at and other.kind is not None and other.kind.event_type in implied_by:
+            if other.heard_at > floor_at and other.event_type in implied_by:
                 return other
         return None
 

@@ -97,15 +97,16 @@ class WatchedStream:
     """
 
     __slots__ = (
-        "ask_clock_s", "attempts", "base", "clock", "connection", "evidence", "evidence_at", "first_at", "flow_clock_s",
-        "flowing", "gap_s", "heard_at", "heard_clock_s", "kind", "life", "limit_s", "lost_clock_s", "name", "silent",
-        "since_at", "since_clock_s", "symbol",
+        "ask_clock_s", "attempts", "base", "clock", "connection", "event_type", "evidence", "evidence_at", "first_at",
+        "flow_clock_s", "flowing", "gap_s", "heard_at", "heard_clock_s", "kind", "life", "limit_s", "lost_clock_s",
+        "name", "silent", "since_at", "since_clock_s", "symbol",
     )  # fmt: skip
 
     def __init__(self, name: str, symbol: str, kind: EventKind | None, limit_s: float | None, at: float) -> None:
         self.name = name
         self.symbol = symbol
         self.kind = kind
+        self.event_type = kind.event_type if kind is not None else ""
         self.limit_s = limit_s
         self.connection = ""
         self.life = 0
