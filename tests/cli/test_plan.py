@@ -92,7 +92,7 @@ def test_offline_asks_nobody_and_says_what_it_does_not_know(given, capsys):
     assert told["symbols"]["found"] is None
     assert told["symbols"]["unexpanded"] == ["*EUR"]
     assert told["streams"] == {"count": 2, "by_type": {"trade": 1, "!miniTicker@arr": 1}}
-    assert (told["exchange"]["rest"], told["exchange"]["websocket"], told["brokers"]["asked"]) == (None, [], False)
+    assert (told["exchange"]["rest"], told["exchange"]["websocket"], told["brokers"]["asked"]) == ([], [], False)
     assert {topic["state"] for topic in told["topics"]} == {"unknown"}
     (warning,) = told["warnings"]
     assert "*EUR" in warning
@@ -104,7 +104,7 @@ def test_nobody_there_is_75_and_the_plan_is_told_all_the_same(given, capsys):
     assert code == 75
     assert told["streams"]["count"] == 20
     assert [text.split(":")[0] for text in told["not_asked"]] == ["exchange, REST", "exchange, WebSocket", "brokers"]
-    assert told["exchange"]["rest"]["cause"] == "Connection refused"
+    assert told["exchange"]["rest"][0]["cause"] == "Connection refused"
     assert told["exchange"]["websocket"][0]["hint"]
     assert told["brokers"]["hint"]
 
@@ -121,7 +121,7 @@ def test_symbols_are_checked_against_the_exchange(exchange, given, capsys):
     assert code == 0
     assert told["symbols"]["unlisted"] == {"BTCUSTD": "BTCUSDT"}
     assert told["streams"]["count"] == 12
-    assert told["exchange"]["rest"]["reachable"]
+    assert [endpoint["reachable"] for endpoint in told["exchange"]["rest"]] == [True]
     assert [endpoint["reachable"] for endpoint in told["exchange"]["websocket"]] == [True]
     assert abs(told["exchange"]["clock_offset_ms"]) < 60_000
     assert told["rest_weight"]["at_start"] == 20
@@ -141,11 +141,15 @@ def test_symbols_of_which_none_is_listed_are_a_problem(exchange, given, capsys):
 
 def test_one_endpoint_of_two_that_is_dead_is_a_warning(exchange, given, capsys):
     given(exchange, KAFKA_BOOTSTRAP_SERVERS="embedded", BINANCE_SYMBOLS="BTCUSDT")
-    given(BINANCE_WS_URL=f"ws://{NOBODY},{exchange['BINANCE_WS_URL']}")
+    for name, scheme in (("BINANCE_WS_URL", "ws"), ("BINANCE_REST_URL", "http")):
+        given(**{name: f"{scheme}://{NOBODY},{exchange[name]}"})
     code, told = planned(capsys)
     assert code == 0
+    assert [endpoint["reachable"] for endpoint in told["exchange"]["rest"]] == [False, True]
+    assert told["symbols"]["unlisted"] == {}
     assert [endpoint["reachable"] for endpoint in told["exchange"]["websocket"]] == [False, True]
-    assert any(NOBODY in warning and "Connection refused" in warning for warning in told["warnings"])
+    dead = [warning for warning in told["warnings"] if NOBODY in warning and "Connection refused" in warning]
+    assert len(dead) == 2
 
 
 def test_a_table_is_for_people(exchange, given, capsys):
@@ -191,6 +195,25 @@ def test_symbols_that_do_not_trade_and_a_clock_that_is_wrong_are_told(capsys):
     assert told["symbols"]["not_trading"] == {"OLDUSDT": "BREAK"}
     assert any("OLDUSDT (BREAK)" in warning for warning in told["warnings"])
     assert any("s ahead of the exchange's" in warning for warning in told["warnings"])
+
+
+def test_an_exchange_that_answers_one_question_and_not_the_other_is_75(capsys):
+    async def answer(request):
+        await trio.lowlevel.checkpoint()
+        if request.url.path.endswith("/time"):
+            return httpx.Response(200, json={"serverTime": 1})
+        return httpx.Response(451)
+
+    async def refuse(host, port, tls):
+        await trio.lowlevel.checkpoint()
+        raise OSError("nobody")
+
+    settings = Settings(kafka_bootstrap_servers="embedded")
+    transport = httpx.MockTransport(answer)
+    assert plan(settings, offline=False, as_json=True, connect=refuse, rest_transport=transport) == 75
+    told = json.loads(capsys.readouterr().out)
+    assert "HTTP 451" in told["not_asked"][0]
+    assert told["streams"]["count"] == 20
 
 
 def judged(brokers=(), *, websockets=(), **given):
@@ -250,7 +273,7 @@ def test_other_figures_that_are_too_large_are_told():
 
 def test_who_lacks_the_right_to_write_is_told_and_weighs_more_than_who_was_not_asked():
     settings = Settings()
-    exchange = Exchange(Symbols((), ("a@trade",), 1), rest=Endpoint("https://a", reachable=False, cause="no"))
+    exchange = Exchange(Symbols((), ("a@trade",), 1), rest=[Endpoint("https://a", reachable=False, cause="no")])
     brokers = Brokers("x", asked=True, reachable=True, count=1, unwritable=("t",))
     findings = judge(settings, figures(settings, ("a@trade",)), exchange, brokers)
     assert findings.problems == ("no right to write to: t; grant WRITE",)

@@ -136,5 +136,5 @@ def test_a_plan_is_made_through_the_proxy_too(start, exchange, proxy):
     told = program.answer()
     assert program.end() == 0
     shown = proxy.proxy.url.replace("://", "://***@")
-    assert told["exchange"]["rest"]["proxy"] == shown
+    assert [endpoint["proxy"] for endpoint in told["exchange"]["rest"]] == [shown]
     assert [endpoint["proxy"] for endpoint in told["exchange"]["websocket"]] == [shown]

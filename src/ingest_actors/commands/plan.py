@@ -65,7 +65,7 @@ def plan(
 
     if not offline:
         trio.run(run_until_stopped, ask)
-        if exchange.rest is None:  # a signal ended the asking
+        if not exchange.rest:  # a signal ended the asking
             return EXIT_FAILURE
     amounts = figures(settings, exchange.symbols.streams, asked_twice=bool(exchange.symbols.unlisted))
     findings = judge(settings, amounts, exchange, brokers)
@@ -118,7 +118,7 @@ def as_dict(
         },
         "memory": {"buffer_max_bytes": settings.buffer_max_bytes} | amounts.memory,
         "exchange": {
-            "rest": asdict(exchange.rest) if exchange.rest else None,
+            "rest": [asdict(endpoint) for endpoint in exchange.rest],
             "websocket": [asdict(endpoint) for endpoint in exchange.websockets],
             "clock_offset_ms": exchange.clock_offset_ms,
             "round_trip_ms": exchange.round_trip_ms,

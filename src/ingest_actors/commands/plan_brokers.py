@@ -33,7 +33,8 @@ class Topic:
 
     Attributes:
         name: of the topic.
-        state: ``exists``, ``drift``, ``to be created``, ``missing``, or ``unknown`` when nobody was asked.
+        state: ``exists``, ``drift``, ``to be created``, ``missing``, ``in memory`` (the embedded cluster's), or
+            ``unknown`` when nobody was asked.
         partitions: how many.
         replication: how many replicas; -1 = as the broker has it by default, which could not be read.
         in_sync_min: replicas that must have a record before it is acknowledged; None = not known.
@@ -79,8 +80,9 @@ class Brokers:
 
 def unasked(settings: Settings) -> Brokers:
     """What can be said without asking: what the topics should be."""
+    state = "in memory" if settings.kafka_bootstrap_servers == EMBEDDED else "unknown"
     topics = [
-        Topic(topic.name, "unknown", topic.partitions, topic.replication, retention_ms=_retention_ms(topic))
+        Topic(topic.name, state, topic.partitions, topic.replication, retention_ms=_retention_ms(topic))
         for topic in desired_topics(settings)
     ]
     return Brokers(settings.kafka_bootstrap_servers, topics=topics)

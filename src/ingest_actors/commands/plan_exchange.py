@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
 import httpx
@@ -74,7 +73,7 @@ class Exchange:
 
     Attributes:
         symbols: what is to be subscribed.
-        rest: the REST interface; None = not asked.
+        rest: each REST address; empty = not asked.
         websockets: each endpoint; empty = not asked.
         clock_offset_ms: the exchange's clock minus ours, give or take half of `round_trip_ms`; None = not known.
         round_trip_ms: how long the answer took.
@@ -82,11 +81,16 @@ class Exchange:
     """
 
     symbols: Symbols
-    rest: Endpoint | None = None
+    rest: list[Endpoint] = field(default_factory=list)
     websockets: list[Endpoint] = field(default_factory=list)
     clock_offset_ms: int | None = None
     round_trip_ms: int | None = None
     used_weight: int | None = None
+
+    @property
+    def listed(self) -> bool:
+        """Whether the symbols were checked."""
+        return any(endpoint.reachable for endpoint in self.rest)
 
 
 def unasked(settings: Settings) -> Exchange:
@@ -121,35 +125,53 @@ async def ask_exchange(
     async def try_endpoint(url: str) -> None:
         found[url] = await _try_websocket(url, connect or by_proxy(proxies), _shown(proxies, url))
 
+    async def try_rest(base: str) -> None:
+        found[base] = await _try_rest(told, base, rest_transport, proxies)
+
     async with open_nursery() as nursery:
-        nursery.start_soon(partial(_ask_rest, told, settings, rest_transport, proxies))
+        for base in settings.binance_rest_url:
+            nursery.start_soon(try_rest, base)
         for url in urls:
             nursery.start_soon(try_endpoint, url)
     told.websockets = [found[url] for url in urls]
+    told.rest = [found[base] for base in settings.binance_rest_url]
+    if any(endpoint.reachable for endpoint in told.rest):
+        await _ask_for_symbols(told, settings, rest_transport, proxies)
     return told
 
 
-async def _ask_rest(
-    told: Exchange, settings: Settings, transport: httpx.AsyncBaseTransport | None, proxies: Proxies
-) -> None:
-    bases = settings.binance_rest_url
-    proxy = _shown(proxies, bases[0])
+async def _try_rest(
+    told: Exchange, base: str, transport: httpx.AsyncBaseTransport | None, proxies: Proxies
+) -> Endpoint:
+    proxy = _shown(proxies, base)
     try:
-        async with RestClient(bases, transport=transport, proxies=proxies, timeout_s=ASK_TIMEOUT_S) as rest:
+        async with RestClient([base], transport=transport, proxies=proxies, timeout_s=ASK_TIMEOUT_S) as rest:
             began, began_ms = trio.current_time(), time.time_ns() // 1_000_000
             theirs_ms = await rest.server_time()
-            told.round_trip_ms = round((trio.current_time() - began) * 1000)
-            told.clock_offset_ms = theirs_ms - began_ms - told.round_trip_ms // 2
-            wanted = settings.binance_symbols
+    except ExchangeUnreachable as failure:
+        return Endpoint(base, reachable=False, cause=failure.cause, hint=failure.hint, proxy=proxy)
+    except RequestRefused as failure:
+        return Endpoint(base, reachable=False, cause=str(failure), proxy=proxy)
+    told.round_trip_ms = round((trio.current_time() - began) * 1000)
+    told.clock_offset_ms = theirs_ms - began_ms - told.round_trip_ms // 2
+    return Endpoint(base, reachable=True, proxy=proxy)
+
+
+async def _ask_for_symbols(
+    told: Exchange, settings: Settings, transport: httpx.AsyncBaseTransport | None, proxies: Proxies
+) -> None:
+    """Ask whoever has just answered; when that is refused after all, the symbols stay as they were named."""
+    bases = [endpoint.url for endpoint in told.rest if endpoint.reachable]
+    wanted = settings.binance_symbols
+    try:
+        async with RestClient(bases, transport=transport, proxies=proxies, timeout_s=ASK_TIMEOUT_S) as rest:
             statuses = await rest.exchange_info(None if any(map(is_pattern, wanted)) else wanted)
             told.used_weight = rest.used_weight
-    except ExchangeUnreachable as failure:
-        told.rest = Endpoint(failure.url, reachable=False, cause=failure.cause, hint=failure.hint, proxy=proxy)
-    except RequestRefused as failure:
-        told.rest = Endpoint(failure.url, reachable=False, cause=str(failure), proxy=proxy)
+    except (ExchangeUnreachable, RequestRefused) as failure:
+        hint = failure.hint if isinstance(failure, ExchangeUnreachable) else ""
+        told.rest = [Endpoint(failure.url, reachable=False, cause=str(failure), hint=hint)]
     else:
-        told.rest = Endpoint(bases[0], reachable=True, proxy=proxy)
-        told.symbols = _found(settings.binance_symbols, settings.binance_stream_types, statuses)
+        told.symbols = _found(wanted, settings.binance_stream_types, statuses)
 
 
 def _found(wanted: tuple[str, ...], types: Sequence[str], statuses: dict[str, str]) -> Symbols:

@@ -65,11 +65,10 @@ def names(given: Sequence[str]) -> str:
 
 
 def _unasked(exchange: Exchange, brokers: Brokers) -> Iterator[str]:
-    if exchange.rest is not None and not exchange.rest.reachable:
-        yield _sentence(f"exchange, REST: {exchange.rest.url}: {exchange.rest.cause}", exchange.rest.hint)
-    if exchange.websockets and not any(endpoint.reachable for endpoint in exchange.websockets):
-        for endpoint in exchange.websockets:
-            yield _sentence(f"exchange, WebSocket: {endpoint.url}: {endpoint.cause}", endpoint.hint)
+    for what, endpoints in (("REST", exchange.rest), ("WebSocket", exchange.websockets)):
+        if not any(endpoint.reachable for endpoint in endpoints):
+            for endpoint in endpoints:
+                yield _sentence(f"exchange, {what}: {endpoint.url}: {endpoint.cause}", endpoint.hint)
     if brokers.asked and not brokers.reachable:
         yield _sentence(f"brokers: {brokers.servers}: {brokers.cause}", brokers.hint)
 
@@ -106,11 +105,11 @@ def _symbol_warnings(exchange: Exchange) -> Iterator[str]:
 
 
 def _endpoint_warnings(exchange: Exchange) -> Iterator[str]:
-    if not any(endpoint.reachable for endpoint in exchange.websockets):
-        return
-    for endpoint in exchange.websockets:
-        if not endpoint.reachable:
-            yield _sentence(f"{endpoint.url}: {endpoint.cause}", endpoint.hint)
+    for endpoints in (exchange.rest, exchange.websockets):
+        if any(endpoint.reachable for endpoint in endpoints):
+            for endpoint in endpoints:
+                if not endpoint.reachable:
+                    yield _sentence(f"{endpoint.url}: {endpoint.cause}", endpoint.hint)
 
 
 def _figure_warnings(settings: Settings, figures: Figures) -> Iterator[str]:
@@ -168,7 +167,7 @@ def _topic_warnings(settings: Settings, brokers: Brokers) -> Iterator[str]:
     brittle = [topic for topic in brokers.topics if 1 < topic.replication == topic.in_sync_min]
     if brittle and settings.kafka_acks == "all":
         yield f"min.insync.replicas is all of them, so one broker away stops the writing: {_topics(brittle)}"
-    alone = [topic for topic in brokers.topics if topic.replication == 1 and topic.state != "unknown"]
+    alone = [topic for topic in brokers.topics if topic.replication == 1 and brokers.reachable]
     if alone and brokers.count > 1:
         yield f"one replica alone, so one broker lost loses records: {_topics(alone)}"
 

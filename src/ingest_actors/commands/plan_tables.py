@@ -19,7 +19,7 @@ DAY_MS = 86_400_000
 def say_plan(settings: Settings, figures: Figures, exchange: Exchange, brokers: Brokers, findings: Findings) -> None:
     """All of it, to stdout."""
     say_table(("what", "amount", "of which"), _amounts(settings, figures, exchange))
-    if exchange.rest is not None:
+    if exchange.rest:
         say_table(("exchange", "answers", "cause", "proxy"), _endpoints(exchange))
     say_table(("topic", "state", "partitions", "replication", "kept", "largest record"), _topics(brokers.topics))
     for text in findings.problems:
@@ -28,7 +28,7 @@ def say_plan(settings: Settings, figures: Figures, exchange: Exchange, brokers: 
         say(f"not asked: {text}")
     for text in findings.warnings:
         say(f"warning: {text}")
-    say(_verdict(findings, asked=exchange.rest is not None))
+    say(_verdict(findings, asked=bool(exchange.rest)))
 
 
 def _amounts(settings: Settings, figures: Figures, exchange: Exchange) -> Sequence[Sequence[str]]:
@@ -66,7 +66,7 @@ def _of_connections(figures: Figures) -> Sequence[tuple[str, str, str]]:
 
 
 def _checked(exchange: Exchange) -> str:
-    if exchange.rest is None or not exchange.rest.reachable:
+    if not exchange.listed:
         return "not checked against the exchange"
     return f"{len(exchange.symbols.unlisted)} not listed, {len(exchange.symbols.not_trading)} not trading"
 
@@ -99,8 +99,7 @@ def _sizes(connections: Sequence[Carried]) -> str:
 
 
 def _endpoints(exchange: Exchange) -> Sequence[Sequence[str]]:
-    assert exchange.rest is not None
-    return [_endpoint(endpoint) for endpoint in (exchange.rest, *exchange.websockets)]
+    return [_endpoint(endpoint) for endpoint in (*exchange.rest, *exchange.websockets)]
 
 
 def _endpoint(endpoint: Endpoint) -> Sequence[str]:
