@@ -8,7 +8,7 @@ import trio
 
 from ingest_actors.actors.fleet import Wanted
 from ingest_actors.binance.session import LIST_INTERVAL_S
-from ingest_actors.simulator.faults import Fault, LoseSubscriptions, Mute, RestError, SetStatus
+from ingest_actors.simulator.faults import Fault, LoseSubscriptions, Mute, RefuseHandshake, RestError, SetStatus
 from sinks import MemorySink
 from test_service import Told, simulated, trade_ids
 
@@ -314,4 +314,29 @@ async def test_the_watch_survives_crashes(autojump_clock, nursery, monkeypatch, 
             assert {c.name: c.streams for c in service.status().connections} == {"ws-1": 1, "ws-2": 1}
         assert len(told.all("stream_flowing")) == 1
         assert flowing(service) == (2, 2, 2, 0)
+        await stop(service)
+
+
+async def test_a_connection_that_a_move_needs_and_does_not_get_costs_neither_readiness_nor_the_service(
+    autojump_clock, nursery
+):
+    async with simulated(nursery) as world:
+        service = world.service(MemorySink(), binance_stream_types="trade,depth@100ms", max_retries=1)
+        told = Told(service)
+        nursery.start_soon(service.run)
+        await service.wait_ready()
+        await trio.sleep(10)
+        world.exchange.inflict(Fault(Mute(), streams="btcusdt@depth@100ms"))
+        world.exchange.inflict(Fault(RefuseHandshake(503)))
+        for _ in range(200):
+            await trio.sleep(1)
+            assert service.status().unready() == []
+            assert service.get_metrics()["connected"]
+        assert [fields["action"] for fields in told.all("stream_silent")] == ["subscribed_again", "moved"]
+        assert {fields["connection"] for fields in told.all("websocket_connection_failed")} == {"ws-2"}
+        assert [c.name for c in service.status().connections] == ["ws-1", "ws-2"]
+        await trio.sleep(60)
+        assert {c.name: c.streams for c in service.status().connections} == {"ws-1": 2}
+        assert service.status().connected
+        assert service._topology.overview.fleet.retired == []
         await stop(service)

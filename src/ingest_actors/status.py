@@ -87,6 +87,8 @@ class ConnectionStatus:
     opened_at_ms: int | None
     failures: int
     """Failures in a row."""
+    on_trial: bool = False
+    """Opened for a silent stream that is moved, and not open yet: readiness does not hang on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +138,8 @@ class Status:
 
     @property
     def connected(self) -> bool:
-        """Whether every planned connection is open."""
-        return bool(self.connections) and self.connections_open == len(self.connections)
+        """Whether every planned connection is open; one on trial is not waited for."""
+        return bool(self.connections) and all(c.state == "open" or c.on_trial for c in self.connections)
 
     def unready(self) -> list[str]:
         """Why the service is not ready, for people; empty when it is."""
@@ -146,7 +148,7 @@ class Status:
 
 def unready(connections: Iterable[ConnectionStatus], sink: SinkStatus) -> list[str]:
     """Why a service with these connections and this sink is not ready, for people; empty when it is."""
-    states = {connection.name: connection.state for connection in connections}
+    states = {connection.name: connection.state for connection in connections if not connection.on_trial}
     reasons = [f"connection {name} is {state}" for name, state in states.items() if state != "open"]
     if not states:
         reasons.append("no connection is planned yet")

@@ -48,7 +48,7 @@ async def connection(
         open_feed: opens the WebSocket.
         subscriber: makes the control protocol of a new connection, from its streams.
         backoff: the delays between attempts.
-        failures_max: failures in a row before giving up; 0 = never.
+        failures_max: failures in a row before giving up; 0 = never. A connection that is extra never gives up.
         on_open: called when all streams are acknowledged.
         announce: told of openings, closings and failures.
         tallies: told of reconnections.
@@ -83,7 +83,7 @@ async def connection(
             else:
                 reason = "unreachable" if isinstance(failure, ExchangeUnreachable) else "closed"
                 state.failures += 1
-                if failures_max and state.failures >= failures_max:
+                if failures_max and state.failures >= failures_max and not state.extra:
                     raise _gave_up(state, failure)
             tallies.reconnects[reason] += 1
             delay_s = backoff.next_s()

@@ -112,6 +112,7 @@ class Life:
         async for acknowledged in subscriber.subscribe(feed):
             state.acknowledged = acknowledged
             if state.state == "subscribing" and subscriber.acknowledged >= set(state.streams):
+                state.was_open = True
                 state.state = "open"  # until it ends: what is subscribed again or added later does not unsettle it
                 self._on_open()
 

@@ -36,6 +36,9 @@ class Connection:
         subscriber: of the current life; None while it is not open.
         told_to_reopen: set to end the current life.
         reopen_reason: why; empty unless it was told to.
+        extra: it was opened for silent streams that were moved: the service does not give up for its sake, and is ready
+            without it until it was open once.
+        was_open: whether all that it carried was ever acknowledged.
         retirement: cancelled when nothing is left for it to carry.
     """
 
@@ -52,6 +55,8 @@ class Connection:
     subscriber: Subscriber | None = None
     told_to_reopen: trio.Event = field(default_factory=trio.Event)
     reopen_reason: str = ""
+    extra: bool = False
+    was_open: bool = False
     retirement: trio.CancelScope = field(default_factory=trio.CancelScope)
 
     def status(self) -> ConnectionStatus:
@@ -64,6 +69,7 @@ class Connection:
             acknowledged=self.acknowledged,
             opened_at_ms=self.opened_at_ms,
             failures=self.failures,
+            on_trial=self.extra and not self.was_open,
         )
 
     @property

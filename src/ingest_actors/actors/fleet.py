@@ -110,7 +110,7 @@ class Fleet:
             connection.retirement.cancel()
         for name, streams in plan.items():
             if name not in self.connections:
-                connection = Connection(name, tuple(streams))
+                connection = Connection(name, tuple(streams), extra=self._leaving.keys() >= set(streams))
                 launch(connection)
                 self.connections[name] = connection
             elif set(streams) != set(carried[name]):

@@ -33,6 +33,9 @@ STREAMS_A_SECOND = 4000.0
 LINES_MAX = 10
 """Streams that are named in the log after one look; of more than these the number is told."""
 
+TRIAL_MAX_S = 120.0
+"""How long a connection that was opened for a silent stream may take to open; then the stream goes back."""
+
 NAMES_MAX = 5
 """Streams that one log line names."""
 
@@ -126,6 +129,7 @@ class _Watcher:
         self._hearing = hearing
         self._backlog = backlog
         self._announce = announce
+        self._trials: dict[str, float] = {}
         self._lines_left = 0
         self._untold = 0
 
@@ -141,6 +145,7 @@ class _Watcher:
         for connection in list(fleet.connections.values()):
             self._act(connection, streams.look(_carried(connection), self._hearing.heard))
             await trio.lowlevel.checkpoint()
+        self._end_trials(now)
         streams.end_look()
         if len(streams) > sum(len(connection.streams) for connection in fleet.connections.values()):
             streams.keep({stream for connection in fleet.connections.values() for stream in connection.streams})
@@ -180,6 +185,15 @@ class _Watcher:
                 count=len(findings.missing),
                 action="subscribed_again",
             )
+
+    def _end_trials(self, now: float) -> None:
+        """Streams that were moved to a connection that does not open go back to where there is room."""
+        on_trial = [c for c in self._fleet.connections.values() if c.extra and not c.was_open]
+        self._trials = {connection.name: self._trials.get(connection.name, now) for connection in on_trial}
+        for connection in on_trial:
+            if now - self._trials[connection.name] >= TRIAL_MAX_S:
+                for stream in connection.streams:
+                    self._fleet.move(stream, connection.name, launch=False)
 
     def _may_tell(self) -> bool:
         self._lines_left -= 1
