@@ -8,6 +8,7 @@ import trio
 
 from field_world import field, running
 from ingest_actors.errors import ActorFailed
+from ingest_actors.simulator import invent_symbols
 
 REFUSED = b"HTTP/1.1 451 Unavailable For Legal Reasons\r\nContent-Length: 0\r\n\r\n"
 FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
@@ -73,6 +74,20 @@ async def test_a_ban_is_waited_out_as_long_as_it_says(autojump_clock):
         assert "banned" in failed["hint"]
         assert "it asks to wait 1000 s" in failed["hint"]
         assert world.fields("reconnecting")[0]["delay_s"] == 1000
+
+
+async def test_a_ban_of_one_connection_keeps_all_of_them_away(autojump_clock):
+    config = {"symbols": invent_symbols(600), "activity": 0.001}
+    async with field(config, a=BANNED) as world:
+        service = world.service("a", binance_symbols="*", binance_stream_types="trade,aggTrade")
+        async with running(service):
+            await world.wait_for("websocket_connection_failed")
+            world.answers.clear()
+            await service.wait_ready()
+        assert len(service.status().connections) == 2
+        first, *others = [time for time, _ in world.attempts]
+        assert len(others) == 2
+        assert min(others) - first == pytest.approx(1000, abs=1)
 
 
 @pytest.mark.parametrize("status", [403, 451])
