@@ -8,4 +8,6 @@ from ingest_actors.simulator.config import SimulatorConfig as SimulatorConfig
 from ingest_actors.simulator.exchange import SimulatedExchange as SimulatedExchange
 from ingest_actors.simulator.exchange import open_exchange as open_exchange
 from ingest_actors.simulator.exchange import run_simulator as run_simulator
+from ingest_actors.simulator.faults import Fault as Fault
+from ingest_actors.simulator.faults import FaultScript as FaultScript
 from ingest_actors.simulator.market.symbol_names import invent_symbols as invent_symbols

@@ -74,7 +74,7 @@ class ControlState:
         self._text_bytes_max = text_bytes_max
         self._flat_errors = flat_errors
         self._close_on_bad_request = close_on_bad_request
-        self._methods: dict[str, Callable[[list[Any], object, str], Reply]] = {
+        self._methods: dict[str, Callable[[list[Any], object], Reply]] = {
             "SUBSCRIBE": self._subscribe,
             "UNSUBSCRIBE": self._unsubscribe,
             "LIST_SUBSCRIPTIONS": self._list,
@@ -84,16 +84,17 @@ class ControlState:
 
     def handle(self, message: bytes) -> Reply:
         """Act on one control message, as it came: UTF-8 JSON, or not."""
-        text = message[: self._text_bytes_max].decode("utf-8", "replace")
+        read = message[: self._text_bytes_max]
         try:
-            request = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
-            return self._error(_NO_ID, 3, f"Invalid JSON: {serde.describe(text, error)}")
+            form = _Form(read, serde.spans_of(read))
+        except serde.NotJson as error:
+            return self._error(_NO_ID, 3, f"Invalid JSON: {error}")
+        request = json.loads(read)
         request_id = request.get("id", _NO_ID) if isinstance(request, dict) else _NO_ID
         try:
-            method, params = _checked(request, text)
+            method, params = _checked(request, form)
             _check_id(request_id)
-            return self._methods[method](params, request_id, text)
+            return self._methods[method](params, request_id)
         except _Refused as refused:
             return self._error(request_id, refused.code, refused.text)
 
@@ -112,33 +113,33 @@ class ControlState:
             return None
         return self._error(None, _TOO_MANY_STREAMS, "Too many subscriptions")
 
-    def _subscribe(self, params: list[Any], request_id: object, text: str) -> Reply:
-        names = _stream_names(params, text)
+    def _subscribe(self, params: list[Any], request_id: object) -> Reply:
+        names = _stream_names(params)
         new = [name for name in dict.fromkeys(names) if name not in self.streams]
         if len(self.streams) + len(new) > self._streams_max:
             raise _Refused(_TOO_MANY_STREAMS, "Too many subscriptions")
         self.streams.update(dict.fromkeys(new))
         return Reply(_result(None, request_id), subscribed=new)
 
-    def _unsubscribe(self, params: list[Any], request_id: object, text: str) -> Reply:
-        gone = [name for name in dict.fromkeys(_stream_names(params, text)) if name in self.streams]
+    def _unsubscribe(self, params: list[Any], request_id: object) -> Reply:
+        gone = [name for name in dict.fromkeys(_stream_names(params)) if name in self.streams]
         for name in gone:
             del self.streams[name]
         return Reply(_result(None, request_id), unsubscribed=gone)
 
-    def _list(self, params: list[Any], request_id: object, _text: str) -> Reply:
+    def _list(self, params: list[Any], request_id: object) -> Reply:
         if params:
             raise _Refused(2, "Invalid request: too many parameters")
         return Reply(_result(list(self.streams), request_id))
 
-    def _set_property(self, params: list[Any], request_id: object, _text: str) -> Reply:
+    def _set_property(self, params: list[Any], request_id: object) -> Reply:
         _check_property(params, most=2)
         if len(params) < 2 or not isinstance(params[1], bool):  # noqa: PLR2004 - a name and a value
             raise _Refused(1, "Invalid value type: expected Boolean")
         self.combined = params[1]
         return Reply(_result(None, request_id))
 
-    def _get_property(self, params: list[Any], request_id: object, _text: str) -> Reply:
+    def _get_property(self, params: list[Any], request_id: object) -> Reply:
         _check_property(params, most=1)
         return Reply(_result(self.combined, request_id))
 
@@ -160,28 +161,53 @@ def _error_body(request_id: object, code: int, text: str, *, flat: bool) -> dict
     return {**body, "id": request_id if _is_id(request_id) else None}
 
 
-def _checked(request: object, text: str) -> tuple[str, list[Any]]:
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """The bytes of a request, and where what is in them."""
+
+    data: bytes
+    spans: dict[tuple[object, ...], serde.Span]
+
+    def wrong(self, value: object, expected: str, *path: object) -> _Refused:
+        """The complaint about a value of the wrong type."""
+        where = serde.place_of(self.data, self.spans[path], value)
+        return _Refused(2, f"Invalid request: invalid type: {serde.name_of(value)}, expected {expected}{where}")
+
+    def missing(self, field: str) -> _Refused:
+        """The complaint about a field that is not there."""
+        return _Refused(2, f"Invalid request: missing field `{field}`{serde.place(self.data, self.spans[()][1])}")
+
+
+def _checked(request: object, form: _Form) -> tuple[str, list[Any]]:
     """Method and parameters of a request, or the complaint that the exchange's parser has about it."""
-    where = serde.end_of(text)
     if not isinstance(request, dict):
-        raise _Refused(2, f"Invalid request: invalid type: {serde.name_of(request)}, expected a request object{where}")
-    method = request.get("method")
+        raise form.wrong(request, "a request object")
     if "method" not in request:
-        raise _Refused(2, f"Invalid request: missing field `method`{where}")
-    if not isinstance(method, str):
-        raise _Refused(2, f"Invalid request: invalid type: {serde.name_of(method)}, expected variant identifier{where}")
+        raise form.missing("method")
+    method = request["method"]
+    start, end = form.spans["method",]
+    if not isinstance(method, str):  # to the parser, which looks for a name here, this is no JSON
+        raise _Refused(3, f"Invalid JSON: expected value{serde.place(form.data, start + 1)}")
     if method not in METHODS:
         known = ", ".join(f"`{name}`" for name in METHODS)
-        where = serde.end_of_value(text, "method")
+        where = serde.place(form.data, end)
         raise _Refused(2, f"Invalid request: unknown variant `{method}`, expected one of {known}{where}")
     params = request.get("params")
     if params is None:
         if method in ("SUBSCRIBE", "UNSUBSCRIBE"):
-            raise _Refused(2, f"Invalid request: missing field `params`{where}")
+            raise form.missing("params")
         params = []
     if not isinstance(params, list):
-        raise _Refused(2, f"Invalid request: invalid type: {serde.name_of(params)}, expected a sequence{where}")
+        raise form.wrong(params, "a sequence", "params")
+    if method in ("SUBSCRIBE", "UNSUBSCRIBE"):
+        _check_texts(params, form)
     return method, params
+
+
+def _check_texts(params: list[Any], form: _Form) -> None:
+    for number, name in enumerate(params):
+        if not isinstance(name, str):
+            raise form.wrong(name, "a string", "params", number)
 
 
 def _is_id(value: object) -> bool:
@@ -206,11 +232,8 @@ def _check_property(params: list[Any], *, most: int) -> None:
         raise _Refused(0, "Unknown property")
 
 
-def _stream_names(params: list[Any], text: str) -> list[str]:
+def _stream_names(params: list[Any]) -> list[str]:
     for name in params:
-        if not isinstance(name, str):
-            where = serde.end_of(text)
-            raise _Refused(2, f"Invalid request: invalid type: {serde.name_of(name)}, expected a string{where}")
         if "@" not in name.strip("@"):
             raise _Refused(2, "Invalid request: invalid stream")
     return params
