@@ -39,9 +39,9 @@ def cannot_compile() -> str:
     """Why this machine cannot compile an extension module; empty when it can."""
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     headers = Path(sysconfig.get_path("include")) / "Python.h"
-    missing = [] if shutil.which(compiler) or shutil.which("cc") else [f"a C compiler ({compiler})"]
+    missing = [] if shutil.which(compiler) or shutil.which("cc") else [f"C compiler ({compiler})"]
     if not headers.exists():
-        missing.append(f"Python's headers ({headers})")
+        missing.append(f"header file of Python ({headers})")
     return f"it must be compiled, and there is no {' and no '.join(missing)}" if missing else ""
 
 

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -27,8 +28,10 @@ from ingest_actors.testing import (
     SimulatorConfig,
     ThreadedExchange,
     exchange_in_thread,
+    open_exchange,
     threaded,
 )
+from ingest_actors.testing.oracle import Oracle
 
 QUICK = {"symbols": ("BTCUSDT", "ETHUSDT"), "activity": 5.0}
 
@@ -368,12 +371,25 @@ def test_a_thread_that_does_not_end_is_told_with_where_it_is(monkeypatch):
 
 
 def test_a_start_that_takes_too_long_is_told_with_where_it_is(monkeypatch):
-    monkeypatch.setattr(threaded, "START_MAX_S", 0.05)
-    exchange = ThreadedExchange(symbols=tuple(f"A{number}USDT" for number in range(400)))
-    with pytest.raises(ExchangeFailed, match=r"not started after 0\.05 s; its thread is at:"):
+    @asynccontextmanager
+    async def open_slowly(config):
+        time.sleep(1.5)  # noqa: ASYNC251 - that is the point
+        async with open_exchange(config) as exchange:
+            yield exchange
+
+    monkeypatch.setattr(threaded, "START_MAX_S", 0.2)
+    monkeypatch.setattr(threaded, "open_exchange", open_slowly)
+    exchange = ThreadedExchange(**QUICK)
+    with pytest.raises(ExchangeFailed, match=r"(?s)not started after 0\.2 s; its thread is at:.*open_slowly"):
         exchange.start()
     exchange._started.result(30)
     exchange.close()
+
+
+def test_a_recording_has_no_book_of_its_own():
+    recording = SimpleNamespace(rest=SimpleNamespace(symbols=lambda: ["BTCUSDT"]))
+    with pytest.raises(LookupError, match="compare with REST"):
+        Oracle(recording).book("BTCUSDT", None)
 
 
 def test_its_own_thread_may_not_wait_for_itself():
