@@ -157,6 +157,19 @@ async def test_nothing_ever_happens_in_a_quiet_symbol_that_is_listed_as_trading(
     assert json.loads(source.rest.depth("DEADUSDT", 5))["bids"]
 
 
+async def test_books_in_which_nothing_happens_cost_nothing():
+    names = tuple(f"DEAD{number}USDT" for number in range(100))
+    source = make_market(symbols=("XUSDT",), activity=1e-9, quiet=names)
+    listener = listen(source, *names, kinds=("depth@100ms", "depth5"))
+    advance(source, 2)
+    assert source.scheduler.next_us > source.scheduler.now_us + 10**9
+    for name in names:
+        source.detach(listener.session, f"{name.lower()}@depth5")
+        source.attach(listener.session, f"{name.lower()}@depth5")
+    advance(source, 2)
+    assert max(len(market._sleepers) for market in source.markets.values()) == 2
+
+
 async def test_the_old_trade_schema_has_order_ids_between_quantity_and_time():
     source = make_market(old_trade_schema=True)
     listener = listen(source, "BTCUSDT", kinds=("trade",))

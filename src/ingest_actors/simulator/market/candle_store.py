@@ -16,7 +16,7 @@ from ingest_actors.simulator.market.candles import (
     Candle,
     bucket,
 )
-from ingest_actors.simulator.market.flow import Trade
+from ingest_actors.simulator.market.trades import Trade
 
 _SECONDS_KEPT = 1500
 """Candles are kept for so many times their length. Of seconds REST gives 1000 at most, and may lag behind."""

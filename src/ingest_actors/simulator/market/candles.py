@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ingest_actors.simulator.market.decimals import quote
-from ingest_actors.simulator.market.flow import Trade
+from ingest_actors.simulator.market.trades import Trade
 
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US

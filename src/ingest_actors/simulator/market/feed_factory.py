@@ -11,12 +11,12 @@ from ingest_actors.simulator.market.feeds import (
     ArrayFeed,
     DepthFeed,
     Feed,
-    KlineFeed,
     PartialDepthFeed,
     ReferencePriceFeed,
     TickerFeed,
     tenth_or_second,
 )
+from ingest_actors.simulator.market.kline_feed import KlineFeed
 from ingest_actors.simulator.market.prices import average_price, reference_price
 from ingest_actors.simulator.market.scheduler import Scheduler
 from ingest_actors.simulator.market.streams import StreamName

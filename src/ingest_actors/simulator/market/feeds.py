@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 
 from ingest_actors.simulator.channel import Channel
 from ingest_actors.simulator.market import payloads
-from ingest_actors.simulator.market.candles import SECOND_US, Candle, bucket
+from ingest_actors.simulator.market.candles import SECOND_US
 from ingest_actors.simulator.market.prices import has_reference_price, reference_price
 from ingest_actors.simulator.market.scheduler import Scheduler
-from ingest_actors.simulator.market.symbol_market import DELAY_MAX_US, SymbolMarket
+from ingest_actors.simulator.market.symbol_market import SymbolMarket
 
 _TENTH_US = 100_000
 
@@ -64,7 +64,22 @@ class _GridFeed(Feed):
         return (now_us - self._phase_us) // self._period_us * self._period_us + self._period_us + self._phase_us
 
 
-class DepthFeed(_GridFeed):
+class _BookFeed(_GridFeed):
+    """Tells of a symbol's book: sleeps until an order arrives, so that thousands of quiet books cost nothing."""
+
+    def __init__(
+        self, channel: Channel, market: SymbolMarket, scheduler: Scheduler, *, seed: str, period_us: int, phase_us: int
+    ) -> None:
+        super().__init__(channel, scheduler, seed=seed, period_us=period_us, phase_us=phase_us)
+        self._market = market
+
+    def _wake(self) -> None:
+        if self.channel.sessions:
+            self.send(self._scheduler.now_us)
+            self._market.wait_for_order(self)
+
+
+class DepthFeed(_BookFeed):
     """`depthUpdate`: all changes between two points of the grid. An interval without change sends nothing.
 
     Attributes:
@@ -74,8 +89,7 @@ class DepthFeed(_GridFeed):
     def __init__(
         self, channel: Channel, market: SymbolMarket, scheduler: Scheduler, *, seed: str, period_us: int, phase_us: int
     ) -> None:
-        super().__init__(channel, scheduler, seed=seed, period_us=period_us, phase_us=phase_us)
-        self._market = market
+        super().__init__(channel, market, scheduler, seed=seed, period_us=period_us, phase_us=phase_us)
         self._book = market.book
         self.borders: deque[int] = deque([self._book.update_id], maxlen=20)
 
@@ -97,15 +111,14 @@ class DepthFeed(_GridFeed):
             self.channel.emit(*render)
 
 
-class PartialDepthFeed(_GridFeed):
+class PartialDepthFeed(_BookFeed):
     """The best levels, each second or each 100 ms, when the book has changed."""
 
     def __init__(
         self, channel: Channel, market: SymbolMarket, scheduler: Scheduler, *, seed: str, levels: int,
         period_us: int, phase_us: int,
     ) -> None:  # fmt: skip
-        super().__init__(channel, scheduler, seed=seed, period_us=period_us, phase_us=phase_us)
-        self._market = market
+        super().__init__(channel, market, scheduler, seed=seed, period_us=period_us, phase_us=phase_us)
         self._levels = levels
         self._sent_id = market.book.update_id
 
@@ -115,62 +128,6 @@ class PartialDepthFeed(_GridFeed):
         if book.update_id != self._sent_id:
             self._sent_id = book.update_id
             self.channel.emit(payloads.partial_depth, book.update_id, *book.top(self._levels))
-
-
-class KlineFeed(Feed):
-    """Candles while they grow, about every two seconds when something traded, and each once more when it is closed.
-
-    A symbol that does not trade at all, being halted or dead, has no candles without trades either.
-    """
-
-    def __init__(
-        self, channel: Channel, market: SymbolMarket, scheduler: Scheduler, *, seed: str, interval: str, offset_us: int
-    ) -> None:
-        super().__init__(channel, scheduler, seed=seed)
-        self._market = market
-        self._interval = interval
-        self._offset_us = offset_us
-        self._open_us, self._end_us = bucket(interval, scheduler.now_us, offset_us)
-        self._closes_us = self._draw_close()
-        self._sent_id = -1
-        self._leaves_us = 0
-
-    def next_us(self, now_us: int) -> int:
-        """Two seconds and something from now, or the closing of the candle when that is earlier."""
-        step_us = SECOND_US if self._interval == "1s" else 2 * SECOND_US + int(self.rng.expovariate(1 / 150_000))
-        return max(min(now_us + step_us, self._closes_us), now_us + 1, self._leaves_us + 1)
-
-    def send(self, now_us: int) -> None:
-        """The open candle, if it has changed; or the closed one."""
-        market = self._market
-        if now_us >= self._closes_us:
-            candle = market.candles.candle(self._interval, self._open_us, self._offset_us)
-            if candle.trades or market.is_active:
-                self._emit(now_us, candle, closed=True)
-            self._open_us, self._end_us = bucket(self._interval, self._end_us + 1, self._offset_us)
-            self._closes_us = self._draw_close()
-            return
-        candle = market.candles.candle(self._interval, self._open_us, self._offset_us)
-        if candle.trades and candle.last_id != self._sent_id and self._interval != "1s":
-            self._emit(now_us, candle, closed=False)
-
-    def _draw_close(self) -> int:
-        """After the last trade of the candle has been published, within 2.4 s."""
-        if self._interval == "1s":
-            return self._end_us + DELAY_MAX_US + self.rng.randrange(1000, 50_000)
-        return self._end_us + DELAY_MAX_US + min(2_150_000, int(self.rng.expovariate(1 / 400_000)))
-
-    def _emit(self, now_us: int, candle: Candle, *, closed: bool) -> None:
-        self._sent_id = candle.last_id
-
-        def render(unit: int) -> bytes:
-            return payloads.kline(unit, now_us, self._market.spec.name, self._interval, candle, closed=closed)
-
-        if not closed and self.rng.random() < 0.3:  # noqa: PLR2004 - some frames trail what was published meanwhile
-            self._leaves_us = now_us + self.rng.randrange(5_000, 60_000)
-            self._scheduler.at(self._leaves_us, self.channel.emit, render)
-        else:
-            self.channel.emit(render)
 
 
 class TickerFeed(_GridFeed):

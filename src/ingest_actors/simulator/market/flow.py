@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ingest_actors.simulator.market.book import OrderBook
 from ingest_actors.simulator.market.symbols import SymbolSpec
+from ingest_actors.simulator.market.trades import Aggregate, Trade
 
 _KEEP_LEVELS = 5
 """A side of the book never has fewer levels than this ..."""
@@ -32,29 +33,6 @@ _LIQUIDATION_SIZE = 80
 
 _CROWD = 0.01
 """How often many small makers stand at a level otherwise."""
-
-
-class Trade(NamedTuple):
-    """One match. Decimals in 1e-8."""
-
-    trade_id: int
-    price: int
-    quantity: int
-    time_us: int
-    buyer_is_maker: bool
-
-
-class Aggregate(NamedTuple):
-    """What one taker order traded at one price, and the trades that it consists of."""
-
-    aggregate_id: int
-    price: int
-    quantity: int
-    first_id: int
-    last_id: int
-    time_us: int
-    buyer_is_maker: bool
-    trades: tuple[Trade, ...]
 
 
 class FirstIds(NamedTuple):

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from ingest_actors.simulator.market.book import Level
 from ingest_actors.simulator.market.candles import Candle
 from ingest_actors.simulator.market.decimals import plain_text, text
-from ingest_actors.simulator.market.flow import Aggregate, Trade
 from ingest_actors.simulator.market.rolling import WindowStatistics
+from ingest_actors.simulator.market.trades import Aggregate, Trade
 
 _BOOLEANS = ("false", "true")
 

@@ -9,11 +9,11 @@ from ingest_actors.simulator.market import payloads
 from ingest_actors.simulator.market.candles import Candle, bucket
 from ingest_actors.simulator.market.decimals import plain_text, quote, text
 from ingest_actors.simulator.market.feeds import DepthFeed
-from ingest_actors.simulator.market.flow import Trade
 from ingest_actors.simulator.market.prices import average_price, has_reference_price, reference_price
 from ingest_actors.simulator.market.rolling import WindowStatistics
 from ingest_actors.simulator.market.scheduler import Scheduler
 from ingest_actors.simulator.market.symbol_market import SymbolMarket
+from ingest_actors.simulator.market.trades import Trade
 from ingest_actors.simulator.rest_data import AggregateRow, KlineRow, TickerRow, TopRow, TradeRow
 
 _BORDER, _INSIDE, _OLD = 0.85, 0.94, 0.98

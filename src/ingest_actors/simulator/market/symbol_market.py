@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Protocol
 
 from ingest_actors.simulator.channel import Channel
 from ingest_actors.simulator.market import payloads
 from ingest_actors.simulator.market.book import OrderBook
 from ingest_actors.simulator.market.candle_store import CandleStore
 from ingest_actors.simulator.market.candles import DAY_US, HOUR_US, Candle
-from ingest_actors.simulator.market.flow import Aggregate, FirstIds, OrderFlow, Trade
+from ingest_actors.simulator.market.delays import delay_us
+from ingest_actors.simulator.market.flow import FirstIds, OrderFlow
 from ingest_actors.simulator.market.history import History
 from ingest_actors.simulator.market.rolling import RollingWindow, WindowStatistics, statistics_of, window_start
 from ingest_actors.simulator.market.scheduler import Scheduler
 from ingest_actors.simulator.market.symbols import SymbolSpec
-
-DELAY_MAX_US = 220_000
-"""Longest time from a trade to its publication."""
-
-DELAY_MAX_US = 220_000
-"""Longest time from a trade to its publication."""
+from ingest_actors.simulator.market.trades import Aggregate, Trade
 
 _WINDOWS_US = {"1h": HOUR_US, "4h": 4 * HOUR_US, "1d": DAY_US}
 _BLOCKS_KEPT = 1000
+
+
+class Sleeper(Protocol):
+    """Something that waits for an order."""
+
+    channel: Channel
+
+    def start(self) -> None:
+        """Go on."""
 
 
 class SymbolMarket:
@@ -71,6 +77,7 @@ class SymbolMarket:
         self._flow: OrderFlow | None = None
         self._resets = 0
         self._due = False
+        self._sleepers: list[Sleeper] = []
         self._forget(spec.price)
         self._schedule_first()
 
@@ -109,6 +116,11 @@ class SymbolMarket:
         """Statistics of all that was published between two times, both inclusive and borders of minutes."""
         before = self.candles.price_before(start_us)
         return statistics_of(self.candles.span(start_us, end_us), before, self.last_quantity)
+
+    def wait_for_order(self, sleeper: Sleeper) -> None:
+        """Start something again when the next order arrives, unless nobody listens to it any more."""
+        self._sleepers = [other for other in self._sleepers if other.channel.sessions]
+        self._sleepers.append(sleeper)
 
     def set_status(self, status: str) -> None:
         """Change the status: while it is not ``TRADING`` no orders arrive, and so all streams fall silent.
@@ -160,6 +172,10 @@ class SymbolMarket:
         channel = self.channels.get("bookTicker")
         before = (book.best_bid, book.best_ask) if channel is not None else None
         fills = flow.arrive(now_us)
+        if self._sleepers:
+            sleepers, self._sleepers = self._sleepers, []
+            for sleeper in sleepers:
+                sleeper.start()
         if fills:
             self._publish_later(self._publish, flow, fills)
         if channel is not None and before != (book.best_bid, book.best_ask):
@@ -172,7 +188,7 @@ class SymbolMarket:
 
     def _publish_later(self, publish: Callable[..., None], flow: OrderFlow, what: object) -> None:
         """In the order in which things happened; what a reset has overtaken is dropped."""
-        self._published_us = max(self._published_us, self._scheduler.now_us + _delay_us(flow.rng))
+        self._published_us = max(self._published_us, self._scheduler.now_us + delay_us(flow.rng))
         self._scheduler.at(self._published_us, publish, flow, what)
 
     def _publish(self, flow: OrderFlow, fills: list[Aggregate]) -> None:
@@ -222,13 +238,3 @@ def _aggregate_id(aggregate: Aggregate) -> int:
 
 def _aggregate_us(aggregate: Aggregate) -> int:
     return aggregate.time_us
-
-
-def _delay_us(rng: random.Random) -> int:
-    """From a trade to its publication: a millisecond as a rule, with a long tail."""
-    luck = rng.random()
-    if luck < 0.9:  # noqa: PLR2004 - shares as measured on the exchange, about
-        return 300 + int(1_700 * rng.random())
-    if luck < 0.985:  # noqa: PLR2004
-        return 2_000 + int(18_000 * rng.random())
-    return min(DELAY_MAX_US, 20_000 + int(rng.expovariate(1 / 50_000)))
