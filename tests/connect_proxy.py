@@ -51,7 +51,7 @@ class ConnectProxy:
         try:
             async with stream:
                 await self._talk(stream)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
             pass
 
     async def _talk(self, stream):

@@ -11,9 +11,9 @@ import pytest
 import trio
 import trio.testing
 import trustme
-from connect_proxy import ConnectProxy
 from raw_server import URL, agreement, text
 
+from connect_proxy import ConnectProxy
 from ingest_actors.binance.rest import RestClient
 from ingest_actors.errors import ExchangeUnreachable
 from ingest_actors.proxies import Proxies
@@ -250,7 +250,7 @@ async def serve_exchange(stream):
 
 async def tls_exchange(context, stream):
     secure = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
-    with contextlib.suppress(trio.BrokenResourceError, ssl.SSLError):
+    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
         await serve_exchange(secure)
 
 

@@ -79,7 +79,7 @@ async def serve_one(stream):
 
 async def over_tls(context, stream):
     secure = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
-    with contextlib.suppress(trio.BrokenResourceError, ssl.SSLError):
+    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
         await serve_one(secure)
 
 
