@@ -87,6 +87,7 @@ def test_a_stream_is_moved_where_there_is_room():
     assert (first.asked, second.asked) == ([("carry", ("b",))], [("carry", ("c", "a"))])
     rig.reconcile()
     assert rig.carried() == {"ws-1": ("b",), "ws-2": ("c", "a")}
+    assert rig.fleet._leaving == {}
 
 
 def test_without_room_elsewhere_it_is_moved_to_a_new_connection_if_that_may_be():

@@ -71,7 +71,8 @@ class World:
         question = watch.question(self.now)
         if question is not None:
             self.asked.append((self.now, question))
-            watch.answer(self.now, self.answer(self.now) if callable(self.answer) else self.answer)
+            if self.answer is not LATER:
+                watch.answer(self.now, self.answer(self.now) if callable(self.answer) else self.answer)
 
     def run(self, seconds, *flows):
         self.flows = set(flows)
@@ -382,6 +383,54 @@ def test_evidence_must_stand_for_a_while():
     assert world.silent == []
     world.run(2)
     assert world.alarms() == [(DEPTH, TRADE, "subscribed_again")]
+
+
+LATER = object()
+"""Not answered yet."""
+QUIET = {"BTCUSDT": Activity(7, ("1", "2", "3", "4"))}
+
+
+def test_what_comes_just_after_a_streams_own_event_may_be_of_the_same_trade():
+    world = World(TRADE, KLINE)
+    world.answer = QUIET
+    world.run(1, TRADE, KLINE)
+    world.run(2, TRADE)
+    world.run(1000)
+    assert world.silent == []
+
+
+def test_evidence_from_before_a_standstill_is_void_after_it():
+    world = World(TRADE)
+    world.streams["ws-2"], world.life["ws-2"], world.open = [DEPTH], 1, {"ws-1", "ws-2"}
+    world.answer = QUIET
+    world.run(40, TRADE)
+    world.blocked = {"ws-2"}
+    world.run(100)
+    world.blocked = set()
+    world.run(600)
+    assert world.silent == []
+
+
+def test_an_answer_to_a_question_that_was_overtaken_by_an_event_proves_nothing():
+    world = World(DEPTH)
+    world.answer = LATER
+    world.run(31)
+    assert len(world.asked) == 1
+    world.run(1, DEPTH)
+    world.watch.answer(world.now, {})
+    world.answer = QUIET
+    world.run(600)
+    assert world.silent == []
+
+
+def test_statistics_that_lag_behind_the_stream_prove_nothing():
+    world = World(TRADE, silence_s=2)
+    last_trade_at = world.now + 1
+    world.answer = lambda now: {"BTCUSDT": Activity(1 if now < last_trade_at + 8 else 2)}
+    world.run(1, TRADE)
+    world.run(600)
+    assert len(world.asked) > 5
+    assert world.silent == []
 
 
 # Whatever happens
