@@ -173,7 +173,7 @@ async def test_the_mode_is_switched_in_flight_and_replies_are_never_wrapped(auto
 async def test_errors_leave_the_connection_open(autojump_clock, exchange):
     async with client_of(exchange, "/ws") as client:
         await client.send_message("nonsense")
-        error = {"code": 3, "msg": "Invalid JSON: expected value at line 1 column 1"}
+        error = {"code": 3, "msg": "Invalid JSON: expected ident at line 1 column 2"}
         assert json.loads(await client.get_message()) == {"error": error}
         assert (await ask(client, "SUBSCRIBE", ["x"]))["error"]["code"] == 2
         assert await ask(client, "LIST_SUBSCRIPTIONS") == {"result": [], "id": 1}
