@@ -106,8 +106,14 @@ async def unsubscribe(handler):
 
 async def book(handler):
     past = {}
+    snapshots = 0
 
     async def update(book, _received):
+        nonlocal snapshots
+        if book.delta is None:  # begun, or begun again after a gap: REST's own answer proves nothing
+            snapshots += 1
+            past.clear()
+            return
         past[book.sequence_number] = [
             [(price, side[price]) for price in side.keys()]  # noqa: SIM118 - it is no dict
             for side in (book.book.bids, book.book.asks)
@@ -119,13 +125,14 @@ async def book(handler):
     handler.run(start_loop=False, install_signal_handlers=False)
     while len(past) < 5:
         await asyncio.sleep(0.05)
+    begun = snapshots
     compared = set()
     while len(compared) < BOOKS_COMPARED:
         await asyncio.sleep(0.2)
         url = f"{given.rest_url}/api/v3/depth?symbol=BTCUSDT&limit=5000"
         snapshot = (await asyncio.to_thread(requests.get, url, timeout=10)).json()
         update_id = snapshot["lastUpdateId"]
-        while max(past) < update_id:
+        while max(past, default=0) < update_id:
             await asyncio.sleep(0.02)
         if update_id in compared or update_id not in past:
             continue
@@ -136,6 +143,7 @@ async def book(handler):
         ]
         bids, asks = theirs
         say("compared", update_id=update_id, differences=differences, bids=len(bids), asks=len(asks))
+    say("begun again", times=snapshots - begun)
 
 
 async def cut(handler):

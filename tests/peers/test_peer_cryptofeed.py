@@ -47,10 +47,12 @@ def test_data_stops_when_a_feed_is_stopped_and_comes_again_with_another(tls_exch
 
 
 def test_its_own_book_agrees_with_the_exchange(tls_exchange):
-    compared = run_peer(CLIENT, "book", tls_exchange).check().all("compared")
+    report = run_peer(CLIENT, "book", tls_exchange).check()
+    compared = report.all("compared")
     assert len(compared) == 5
     assert [told["differences"] for told in compared] == [[]] * 5
     assert all(told["bids"] > 100 and told["asks"] > 100 for told in compared)
+    assert report.one("begun again")["times"] == 0
 
 
 def test_it_reconnects_by_itself_after_a_cut_in_the_middle_of_a_frame(tls_exchange_that_cuts):
