@@ -110,3 +110,37 @@ async def test_what_was_not_sent_for_cancellation_is_sent_by_the_next_to_ask(aut
                 counts += [count]
         assert counts == [135, 270, 300]
     assert len(exchange.sent) == 4
+
+
+async def test_streams_come_go_and_are_subscribed_again_while_it_runs(autojump_clock, nursery):
+    subscriber = StreamSubscriber(["a@trade", "b@trade"])
+    exchange = Exchange(nursery, subscriber)
+    counts = []
+
+    async def run():
+        async for count in subscriber.subscribe(exchange):
+            counts.append((count, subscriber.acknowledged))  # noqa: PERF401 - it never ends
+
+    nursery.start_soon(run)
+    await trio.sleep(5)
+    exchange.sent.clear()
+    subscriber.carry(["b@trade", "c@trade"])
+    await trio.sleep(2)
+    subscriber.renew(["b@trade", "z@trade"])
+    await trio.sleep(2)
+    assert [(message["method"], message["params"]) for _, message in exchange.sent] == [
+        ("UNSUBSCRIBE", ["a@trade"]),
+        ("SUBSCRIBE", ["c@trade"]),
+        ("UNSUBSCRIBE", ["b@trade"]),
+        ("SUBSCRIBE", ["b@trade"]),
+    ]
+    assert [sorted(streams) for _, streams in counts] == [
+        [],
+        ["a@trade", "b@trade"],
+        ["b@trade"],
+        ["b@trade", "c@trade"],
+        ["c@trade"],
+        ["b@trade", "c@trade"],
+    ]
+    assert subscriber.missing == frozenset()
+    nursery.cancel_scope.cancel()
