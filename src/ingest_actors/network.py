@@ -13,10 +13,10 @@ from ingest_actors.actors.fleet import Wanted
 from ingest_actors.actors.watch import Ask, OpenStatistics
 from ingest_actors.announce import Announcer
 from ingest_actors.binance.endpoint import Endpoints, stream_urls
+from ingest_actors.binance.findings import Question
 from ingest_actors.binance.names import streams_for
 from ingest_actors.binance.rest import RestClient
 from ingest_actors.binance.rest_errors import RequestRefused
-from ingest_actors.binance.stream_watch import Question
 from ingest_actors.binance.subscriber import StreamSubscriber
 from ingest_actors.binance.symbols import TRADING, expand_symbols, is_pattern
 from ingest_actors.binance.watched_stream import Activity

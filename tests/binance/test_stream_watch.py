@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest_actors.binance.findings import Carried
 from ingest_actors.binance.stream_table import KINDS, StreamTable
 from ingest_actors.binance.stream_watch import (
     ASK_FAILURES_MAX,
@@ -13,7 +14,6 @@ from ingest_actors.binance.stream_watch import (
     REOPEN_INTERVAL_S,
     SINGLE_ACTIONS_MAX,
     SUSPENDED_S,
-    Carried,
     StreamWatch,
 )
 from ingest_actors.binance.watched_stream import (

@@ -14,15 +14,8 @@ import trio
 from ingest_actors.actors.connection_state import Connection
 from ingest_actors.actors.fleet import Fleet
 from ingest_actors.announce import Announcer
-from ingest_actors.binance.stream_watch import (
-    LOOK_INTERVAL_S,
-    Action,
-    Carried,
-    Findings,
-    Question,
-    StreamWatch,
-    Verdict,
-)
+from ingest_actors.binance.findings import Action, Carried, Findings, Question, Verdict
+from ingest_actors.binance.stream_watch import LOOK_INTERVAL_S, StreamWatch
 from ingest_actors.binance.watched_stream import Activity
 from ingest_actors.nursery import open_nursery
 from ingest_actors.supervision import Mailbox

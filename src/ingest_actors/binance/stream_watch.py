@@ -18,9 +18,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
 
+from ingest_actors.binance.findings import (
+    STATISTICS,
+    UNLISTED,
+    Action,
+    Carried,
+    Findings,
+    Flowing,
+    Question,
+    Verdict,
+)
 from ingest_actors.binance.stream_table import StreamTable, symbol_of_stream
 from ingest_actors.binance.watched_stream import LIMIT, Activity, ConnectionClock, WatchedStream
 
@@ -43,80 +51,12 @@ REOPEN_INTERVAL_S = 900.0
 """A connection that is silent as a whole is opened again, but not more often than this: if it does not help, its
 streams are looked after one by one."""
 
-STATISTICS = "ticker/24hr"
-"""Basis of a verdict: the 24-hour statistics."""
-
-UNLISTED = "exchangeInfo"
-"""Basis of a verdict: the exchange does not know the symbol."""
-
 SINGLE_ACTIONS_MAX = 32
 """Streams that are moved in one look, a second apart: each is a message or two, and an exchange in trouble is not
 helped by a thousand."""
 
-Action = Literal["subscribed_again", "moved", "moved_back", "reopened"]
-"""What is done about a silent stream: it is moved back where there is room without another connection."""
-
-
 _ACTIONS: dict[int, Action] = {2: "moved", 3: "moved_back"}
 """By attempt; all others are to subscribe again."""
-
-
-class Carried(NamedTuple):
-    """One connection as the watch sees it."""
-
-    name: str
-    life: int
-    """Another number whenever it was opened again."""
-    acknowledged: AbstractSet[str]
-    """Streams whose subscription stands."""
-    missing: AbstractSet[str]
-    """Those of them that the exchange did not list when it was asked."""
-    reading: bool
-    """Whether what the exchange sends is being read and parsed."""
-
-
-class Verdict(NamedTuple):
-    """A stream is silent, and what is to be done about it."""
-
-    stream: str
-    connection: str
-    silent_s: float
-    """Since its last event, or since it was first waited for."""
-    limit_s: float
-    """How long it was waited for this time."""
-    basis: str
-    """The stream whose flow proves it, `STATISTICS`, `UNLISTED`, or ``limit``."""
-    action: Action
-    attempt: int
-    """Counted from 1, until it has flowed for a while."""
-
-
-class Flowing(NamedTuple):
-    """A stream that was silent flows again."""
-
-    stream: str
-    connection: str
-    silent_s: float
-
-
-@dataclass(slots=True)
-class Findings:
-    """What a look at one connection has found."""
-
-    silent: list[Verdict] = field(default_factory=list)
-    flowing: list[Flowing] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    """Streams that the exchange has lost and that are to be subscribed again."""
-    reopen: bool = False
-    """The connection is silent as a whole: it is to be closed and opened again, and nothing else done."""
-
-
-class Question(NamedTuple):
-    """What is to be asked of the exchange."""
-
-    symbols: tuple[str, ...]
-    top: bool
-    """Whether the top of the book is wanted as well."""
 
 
 class StreamWatch:
