@@ -44,7 +44,7 @@ Written by `python docs/reference_settings.py` from the settings themselves; do 
   these is refused with the nearest that is. What container platforms set by themselves for a service that happens to be
   called `kafka` or `http` (`KAFKA_SERVICE_HOST`, `KAFKA_PORT=tcp://...`, `KAFKA_PORT_9092_TCP`) is ignored.
 - Secrets are shown as `***`, in logs and in error texts.
-- `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` lead to the exchange: see [how-to/proxies.md](how-to/proxies.md).
+- `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` lead to the exchange: see [Proxies](how-to/proxies.md).
 - Sizes: bytes, or with a unit (`512k`, `64MiB`, `10GiB`); units are binary.
 - In Python: `Settings(batch_size=500)`, `Settings.from_env()`; attributes are the names in lower case.
 """

@@ -27,8 +27,10 @@ def trade(number):
 
 
 def numbers(events):
-    """The numbers of trades, as `trade` was given them."""
-    return [int(value.split(b'"t":', 1)[1].split(b",", 1)[0]) - FIRST_ID for value, *_ in events]
+    """The numbers of trades, as `trade` was given them; the journal between them is passed over."""
+    return [
+        int(value.split(b'"t":', 1)[1].split(b",", 1)[0]) - FIRST_ID for value, *_, route in events if route.counted
+    ]
 
 
 def text_frame(payload):

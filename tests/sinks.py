@@ -9,13 +9,17 @@ from ingest_actors.protocols import Acknowledgement, Refusal, SinkStatus
 
 
 class MemorySink:
-    """Acknowledges in order, after `delay_s`; `written` is what a reader of the topics would see."""
+    """Acknowledges in order, after `delay_s`.
+
+    `written` is what a reader of the topics would see of the exchange's events; `everything` has the journal as well.
+    """
 
     def __init__(self, *, delay_s=0.0, room=10**9, refuse=lambda event: None):
         self.delay_s = delay_s
         self.room = room
         self.refuse = refuse
         self.written = []
+        self.everything = []
         self.resets = 0
         self.closed = False
         self.paused = False
@@ -96,5 +100,7 @@ class MemorySink:
             if reason:
                 refused.append(Refusal(position, reason, f"{reason} says the test"))
             else:
-                self.written.append(event)
+                self.everything.append(event)
+                if event[3].counted:
+                    self.written.append(event)
         return Acknowledgement(batch, refused, 0.001)

@@ -13,14 +13,22 @@ MIB = 1024 * 1024
 @given(st.integers(min_value=MIB, max_value=1024 * MIB))
 def test_the_shares_are_the_whole(buffer_bytes_max):
     bounds = Bounds.of(buffer_bytes_max)
-    shares = (bounds.sink, bounds.batches_mailbox, bounds.events_mailbox, bounds.frames_mailbox, bounds.read_ahead)
+    shares = (
+        bounds.sink, bounds.batches_mailbox, bounds.events_mailbox, bounds.frames_mailbox, bounds.waiting,
+        bounds.read_ahead,
+    )  # fmt: skip
     assert sum(shares) == buffer_bytes_max
     assert min(shares) >= buffer_bytes_max // 16
 
 
 def test_the_default_is_shared_out_as_documented():
     assert Bounds.of(64 * MIB) == Bounds(
-        sink=32 * MIB, batches_mailbox=16 * MIB, events_mailbox=4 * MIB, frames_mailbox=4 * MIB, read_ahead=8 * MIB
+        sink=32 * MIB,
+        batches_mailbox=16 * MIB,
+        events_mailbox=4 * MIB,
+        frames_mailbox=4 * MIB,
+        waiting=4 * MIB,
+        read_ahead=4 * MIB,
     )
 
 
@@ -48,8 +56,8 @@ def test_batches_stay_whole_for_the_sink_knows_them_by_identity():
     [
         (0, READ_AHEAD_BYTES_MAX),
         (1, READ_AHEAD_BYTES_MAX),
-        (8, READ_AHEAD_BYTES_MAX),
-        (16, MIB // 2),
+        (4, READ_AHEAD_BYTES_MAX),
+        (8, MIB // 2),
         (10_000, READ_AHEAD_BYTES_MIN),
     ],
 )

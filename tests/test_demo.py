@@ -40,7 +40,7 @@ def a_status(*, at_ms=NOW_MS, received=1500, **changes):
         "streams_wanted": 20, "streams_listed": 20, "streams_flowing": 0, "streams_silent": 0,
         "mailboxes": (MailboxStatus("frames", events=50, events_max=100, bytes=0, bytes_max=100),), "buffer_bytes": 0,
         "sink": SinkStatus(reachable=True, queue_records=5, queue_bytes=500, errors=0, records={"b-trades": 1234}),
-        "tallies": tallies, "gaps_open": 0, "actors": (), "rates": {},
+        "tallies": tallies, "gaps_open": 0, "rest_weight_used": 0, "actors": (), "rates": {},
     }  # fmt: skip
     return Status(**(fields | changes))
 

@@ -17,7 +17,7 @@ def a_status(**changes):
         "streams_wanted": 2, "streams_listed": 2, "streams_flowing": 1, "streams_silent": 1,
         "mailboxes": (), "buffer_bytes": 0, "tallies": Tallies(),
         "sink": SinkStatus(reachable=True, queue_records=5, queue_bytes=500, errors=2, records={}),
-        "gaps_open": 4, "actors": (), "rates": {"trade": 3.14159},
+        "gaps_open": 4, "rest_weight_used": 0, "actors": (), "rates": {"trade": 3.14159},
     }  # fmt: skip
     return Status(**(fields | changes))
 

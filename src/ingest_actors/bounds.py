@@ -31,6 +31,7 @@ class Bounds:
         batches_mailbox: batches that wait for the sink, or for its acknowledgement.
         events_mailbox: events that wait for their batch.
         frames_mailbox: messages that wait to be parsed.
+        waiting: events that wait for others of their series.
         read_ahead: all connections' reading ahead together.
     """
 
@@ -38,6 +39,7 @@ class Bounds:
     batches_mailbox: int
     events_mailbox: int
     frames_mailbox: int
+    waiting: int
     read_ahead: int
 
     @classmethod
@@ -52,7 +54,8 @@ class Bounds:
             batches_mailbox=batches,
             events_mailbox=events,
             frames_mailbox=eighth - events,
-            read_ahead=buffer_bytes_max - sink - batches - eighth,
+            waiting=events,
+            read_ahead=buffer_bytes_max - sink - batches - eighth - events,
         )
 
     def frames(self, name: str) -> Mailbox[FrameBatch]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ingest_actors.commands import development, operation
+from ingest_actors.commands import development, operation, recordings
 from ingest_actors.commands.output import program_version, say, tell
 from ingest_actors.errors import IngestError, SettingsError
 
@@ -28,7 +28,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "plan": operation.plan,
     "demo": development.demo,
     "simulate": development.simulate,
+    "record": recordings.record,
+    "replay": recordings.replay,
     "setup-topics": operation.setup_topics,
+    "audit": operation.audit,
     "dev-broker": development.dev_broker,
     "healthcheck": operation.healthcheck,
 }

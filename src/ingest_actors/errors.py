@@ -184,3 +184,24 @@ class DevBrokerFailed(IngestError):
     def __str__(self) -> str:
         text = f"development broker: cannot {self.step}: {self.cause}" + (f"; {self.hint}" if self.hint else "")
         return f"{text}\n{self.log}" if self.log else text
+
+
+class JournalTooNew(IngestError):
+    """A record was written by a newer release, in a form that this one does not know.
+
+    Attributes:
+        where: the record.
+        version: its own.
+        known: the newest one that is understood.
+    """
+
+    def __init__(self, where: str, version: int, known: int) -> None:
+        self.where = where
+        self.version = version
+        self.known = known
+        super().__init__(where, version, known)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.where} has version {self.version}, this release knows versions up to {self.known}: use a newer one"
+        )

@@ -62,14 +62,20 @@ class Ledger:
         for route, count in routes.items():
             self.received[route.event_type] += count
 
+    def drop(self, routes: Mapping[Route, int]) -> None:
+        """Count events that were there before, and were let fall."""
+        for route, count in routes.items():
+            self.duplicates[route.event_type] += count
+
     def settle(self, routes: Mapping[Route, int]) -> None:
         """Count events that are written wherever they belong: delivered, or dead-lettered by their route."""
         for route, count in routes.items():
-            (self.dead_lettered if route.dead_letter else self.delivered)[route.event_type] += count
+            if route.counted:
+                (self.dead_lettered if route.dead_letter else self.delivered)[route.event_type] += count
 
     def in_flight(self) -> Counter[str]:
         """What is held right now, counted where it is held."""
-        return Counter(route.event_type for holder in self._holders for route in holder())
+        return Counter(route.event_type for holder in self._holders for route in holder() if route.counted)
 
     def entries(self) -> dict[str, LedgerEntry]:
         """The tallies of every event type seen so far, sorted by name."""

@@ -38,6 +38,8 @@ class Route(msgspec.Struct, eq=False, frozen=True, gc=False):
     """The Kafka topics that each event of this kind is written to, in this order."""
     headers: tuple[tuple[str, bytes], ...] = ()
     """Kafka headers of the record; only dead letters have any."""
+    counted: bool = True
+    """Whether the ledger counts it: it came from the exchange, and is no word of ours about that."""
     dead_letter: bool = False
     """Whether an acknowledged event counts as dead-lettered instead of delivered."""
     overhead_bytes: int = EVENT_OVERHEAD_BYTES
@@ -54,12 +56,14 @@ class FrameBatch:
     Attributes:
         frames: the payloads, unmasked and reassembled, each one whole message.
         received_at_ms: wall clock, ms since the epoch, when the bytes were read.
+        received_at_ns: the same instant, ns since the epoch, as exactly as the clock tells; of bytes that were read
+            within one millisecond and put together, the first.
         connection: name of the connection that they came by.
         binary: whether the messages were sent as binary instead of text. Text is known to be valid UTF-8.
         size_bytes: what the batch is counted as in memory.
     """
 
-    __slots__ = ("binary", "connection", "frames", "received_at_ms", "size_bytes")
+    __slots__ = ("binary", "connection", "frames", "received_at_ms", "received_at_ns", "size_bytes")
 
     def __init__(
         self,
@@ -69,9 +73,11 @@ class FrameBatch:
         connection: str,
         binary: bool = False,
         size_bytes: int | None = None,
+        received_at_ns: int | None = None,
     ) -> None:
         self.frames = frames
         self.received_at_ms = received_at_ms
+        self.received_at_ns = received_at_ms * 1_000_000 if received_at_ns is None else received_at_ns
         self.connection = connection
         self.binary = binary
         self.size_bytes = (
@@ -86,7 +92,13 @@ class FrameBatch:
         return self._part(self.frames[:count]), self._part(self.frames[count:])
 
     def _part(self, frames: list[bytes]) -> FrameBatch:
-        return FrameBatch(frames, received_at_ms=self.received_at_ms, connection=self.connection, binary=self.binary)
+        return FrameBatch(
+            frames,
+            received_at_ms=self.received_at_ms,
+            received_at_ns=self.received_at_ns,
+            connection=self.connection,
+            binary=self.binary,
+        )
 
 
 class EventBatch:

@@ -20,6 +20,7 @@ from ingest_actors.binance.rest_errors import RequestRefused
 from ingest_actors.binance.subscriber import StreamSubscriber
 from ingest_actors.binance.symbols import TRADING, expand_symbols, is_pattern
 from ingest_actors.binance.watched_stream import Activity
+from ingest_actors.binance.weight import WeightBudget
 from ingest_actors.errors import ExchangeUnreachable, SettingsError
 from ingest_actors.protocols import Feed, Subscriber
 from ingest_actors.proxies import Proxies
@@ -40,6 +41,8 @@ class Network:
         resolve: asks the exchange what the settings amount to.
         statistics: opens a way to ask it for the statistics of symbols; None = it cannot be asked.
         way: the proxy that leads to a URL, as it may be shown; empty when none does.
+        open_rest: opens the REST interface for as long as it is wanted; None = there is none, nothing can be repaired.
+        weight_used: REST weight that was spent within the last minute.
     """
 
     endpoints: Sequence[str]
@@ -48,6 +51,8 @@ class Network:
     resolve: Callable[[Announcer], Awaitable[Wanted]]
     statistics: OpenStatistics | None = None
     way: Callable[[str], str] = lambda _: ""
+    open_rest: Callable[[], AbstractAsyncContextManager[RestClient]] | None = None
+    weight_used: Callable[[], int] = lambda: 0
 
 
 LISTING_TIMEOUT_S = 5.0
@@ -58,6 +63,7 @@ def real_network(
     settings: Settings,
     *,
     clock_ms: Callable[[], int],
+    clock_ns: Callable[[], int] | None = None,
     connect: Connector | None = None,
     rest_transport: httpx.AsyncBaseTransport | None = None,
     proxies: Proxies | None = None,
@@ -67,12 +73,20 @@ def real_network(
     Args:
         settings: endpoints and limits.
         clock_ms: wall clock for the time of receipt, ms since the epoch.
+        clock_ns: a finer one instead, ns since the epoch.
         connect: the way to the WebSocket endpoints; None = the network, through a proxy where one is set.
         rest_transport: the way to the REST interface; None = likewise.
         proxies: which addresses are reached through a proxy; None = as the environment has it now.
     """
     proxies = proxies or Proxies()
-    rest = Endpoints(settings.binance_rest_url)
+    budget = WeightBudget(settings.rest_weight_per_minute)
+    open_rest = partial(
+        RestClient,
+        Endpoints(settings.binance_rest_url),
+        budget=budget,
+        transport=rest_transport,
+        proxies=proxies,
+    )
 
     def way(url: str) -> str:
         proxy = proxies.for_url(url) if connect is None else None
@@ -87,21 +101,18 @@ def real_network(
             fast=settings.websocket_fast_path,
             receive_pause_max_s=settings.receive_pause_max_ms / 1000,
             clock_ms=clock_ms,
+            clock_ns=clock_ns,
         ),
         subscriber=StreamSubscriber,
-        resolve=partial(_resolve, settings, rest, rest_transport, proxies),
-        statistics=partial(_open_statistics, rest, rest_transport, proxies),
+        resolve=partial(_resolve, settings, open_rest),
+        statistics=partial(_open_statistics, open_rest),
         way=way,
+        open_rest=open_rest,
+        weight_used=lambda: budget.used,
     )
 
 
-async def _resolve(
-    settings: Settings,
-    bases: Endpoints,
-    transport: httpx.AsyncBaseTransport | None,
-    proxies: Proxies,
-    announce: Announcer,
-) -> Wanted:
+async def _resolve(settings: Settings, open_rest: Callable[..., RestClient], announce: Announcer) -> Wanted:
     """What is to be subscribed.
 
     Symbols that are named are subscribed even if the exchange cannot be asked about them; patterns mean nothing then.
@@ -114,7 +125,7 @@ async def _resolve(
     symbols, types = settings.binance_symbols, settings.binance_stream_types
     patterns = any(is_pattern(symbol) for symbol in symbols)
     try:
-        async with RestClient(bases, transport=transport, proxies=proxies, timeout_s=LISTING_TIMEOUT_S) as rest:
+        async with open_rest(timeout_s=LISTING_TIMEOUT_S) as rest:
             statuses = await rest.exchange_info(None if patterns else symbols)
     except (ExchangeUnreachable, RequestRefused) as failure:
         if patterns:
@@ -146,9 +157,7 @@ async def _resolve(
 
 
 @asynccontextmanager
-async def _open_statistics(
-    bases: Endpoints, transport: httpx.AsyncBaseTransport | None, proxies: Proxies
-) -> AsyncIterator[Ask]:
+async def _open_statistics(open_rest: Callable[[], RestClient]) -> AsyncIterator[Ask]:
     """Ask about symbols through one client, made when it is first needed: reading the certificates takes 50 ms."""
     async with AsyncExitStack() as stack:
         rest: RestClient | None = None
@@ -156,8 +165,7 @@ async def _open_statistics(
         async def ask(question: Question) -> Mapping[str, Activity] | None:
             nonlocal rest
             if rest is None:
-                rest = RestClient(bases, transport=transport, proxies=proxies)
-                await stack.enter_async_context(rest)
+                rest = await stack.enter_async_context(open_rest())
             try:
                 return await rest.ticker_24h(question.symbols, top=question.top)
             except (ExchangeUnreachable, RequestRefused):

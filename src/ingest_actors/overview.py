@@ -16,7 +16,7 @@ from ingest_actors.protocols import Sink, SinkStatus
 from ingest_actors.status import MailboxStatus, Status, Tallies, unready
 from ingest_actors.supervision import Mailbox
 
-ACTORS = ("planner", "watch", "connection", "parser", "batcher", "producer", "monitor")
+ACTORS = ("planner", "backfiller", "watch", "connection", "parser", "batcher", "producer", "monitor")
 """In data order; for metrics, where each has its place from the start."""
 
 _NO_SINK = SinkStatus(
@@ -40,6 +40,9 @@ class Overview:
         fleet: what is wanted, and the connections that are there.
         streams: the watch over them.
         sink: where the events go, once it is open.
+        gaps_open: how many gaps are open.
+        waiting_bytes: what events that wait for others of their series are counted as in memory.
+        rest_weight_used: REST weight spent within the last minute.
     """
 
     def __init__(
@@ -61,6 +64,9 @@ class Overview:
         self._clock_ms = clock_ms
         self._started_at_ms = clock_ms()
         self._became_ready = trio.Event()
+        self.gaps_open: Callable[[], int] = lambda: 0
+        self.waiting_bytes: Callable[[], int] = lambda: 0
+        self.rest_weight_used: Callable[[], int] = lambda: 0
 
     def count_held(self, mailbox: Mailbox[EventBatch]) -> None:
         """Count what this mailbox holds as in flight."""
@@ -102,10 +108,11 @@ class Overview:
             streams_flowing=self.streams.flowing,
             streams_silent=self.streams.silent,
             mailboxes=mailboxes,
-            buffer_bytes=sum(box.bytes for box in mailboxes) + sink.queue_bytes,
+            buffer_bytes=sum(box.bytes for box in mailboxes) + self.waiting_bytes() + sink.queue_bytes,
             sink=sink,
             tallies=self.tallies,
-            gaps_open=0,
+            gaps_open=self.gaps_open(),
+            rest_weight_used=self.rest_weight_used(),
             actors=ACTORS,
             rates=self.rates.current(),
         )

@@ -132,3 +132,23 @@ class Subscriber(Protocol):
     def renew(self, streams: Iterable[str]) -> None:
         """Subscribe again to streams that are carried; never waits."""
         ...
+
+
+class FrameTape(Protocol):
+    """Keeps messages as they came."""
+
+    async def wait_for_room(self) -> None:
+        """Wait until `keep` may be called; it may still be called after further waiting."""
+        ...
+
+    def keep(self, batch: FrameBatch) -> None:
+        """Take in messages, to be written soon; never waits."""
+        ...
+
+    async def run(self) -> None:
+        """Write what is kept, as it comes, until cancelled."""
+        ...
+
+    async def flush(self) -> None:
+        """Write what is kept, now."""
+        ...

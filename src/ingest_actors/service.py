@@ -18,14 +18,14 @@ from ingest_actors.kafka.opening import open_sink
 from ingest_actors.ledger import LedgerEntry
 from ingest_actors.network import Network, real_network
 from ingest_actors.nursery import open_nursery
-from ingest_actors.protocols import Sink
+from ingest_actors.protocols import FrameTape, Sink
 from ingest_actors.proxies import Proxies
 from ingest_actors.settings import Settings
 from ingest_actors.status import Status
 from ingest_actors.summary import get_metrics
 from ingest_actors.supervision import Backoff
 from ingest_actors.supervision.groups import sort_out
-from ingest_actors.topology import RECONNECT_MAX_S, Topology
+from ingest_actors.topology import RECONNECT_MAX_S, Player, Topology
 
 SINK_CLOSE_S_MAX = 2.0
 """Longest that letting go of the sink may take at the end: everything is acknowledged by then, or given up."""
@@ -81,6 +81,8 @@ class Service:
         network: the ways to the exchange; None = the real ones.
         clock_ms: wall clock, ms since the epoch.
         rng: for jitter.
+        tape: gets every message as it came; see `Topology`.
+        player: where the messages come from instead of the exchange; see `Topology`. The service stops when it ends.
 
     Raises:
         SettingsError: the exchange has no such stream, or librdkafka no such option.
@@ -98,6 +100,8 @@ class Service:
         network: Network | None = None,
         clock_ms: Callable[[], int] = wall_clock_ms,
         rng: random.Random | None = None,
+        tape: FrameTape | None = None,
+        player: Player | None = None,
     ) -> None:
         problems = start_problems(settings, proxies=None if network is None else Proxies({}))
         if problems:
@@ -114,6 +118,8 @@ class Service:
             announce=self.announcer,
             clock_ms=clock_ms,
             rng=self._rng,
+            tape=tape,
+            player=player,
         )
         self._stop_wanted = trio.Event()
         self._ended = trio.Event()
@@ -149,6 +155,10 @@ class Service:
     def status(self) -> Status:
         """A picture of the service right now."""
         return self._topology.overview.status()
+
+    def streams(self) -> dict[str, tuple[str, ...]]:
+        """What each planned connection carries, by its name."""
+        return {name: tuple(state.streams) for name, state in self._topology.overview.fleet.connections.items()}
 
     def get_metrics(self) -> dict[str, Any]:
         """The same in one plain dictionary: see `ingest_actors.summary.get_metrics`."""

@@ -65,6 +65,10 @@ class Tallies:
     """Unplanned reconnections, by reason."""
     last_event_ms: dict[str, int] = field(default_factory=dict)
     """Receipt of the newest event, ms since the epoch, by event type."""
+    gaps: Counter[str] = field(default_factory=Counter)
+    """Gaps that were opened, by reason; one whose reason is known better later counts by that."""
+    gap_ids_lost: int = 0
+    """Ids that will never come."""
     future_timestamps: int = 0
     """Events whose own time lay too far ahead for a broker, written with the ingestion time instead."""
     latency: dict[str, Histogram] = field(
@@ -127,6 +131,8 @@ class Status:
     sink: SinkStatus
     tallies: Tallies
     gaps_open: int
+    rest_weight_used: int
+    """REST weight that this service has spent within the last minute."""
     actors: tuple[str, ...]
     rates: dict[str, float]
     """Events received a second over the last monitor period, by event type."""

@@ -1,6 +1,8 @@
 """THE picture: mailboxes and actors, wired in data order. Read `Topology` from top to bottom.
 
 exchange ─▶ connection ─frames─▶ parser ─events─▶ batcher ─batches─▶ producer ─▶ sink
+
+`record` puts a recorder before the parser; `replay` has a player in place of planner and connections.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any
 
 import trio
 
+from ingest_actors.actors.backfiller import RETRY_FIRST_S, RETRY_MAX_S, backfiller
 from ingest_actors.actors.batcher import batcher
 from ingest_actors.actors.connection import connection
 from ingest_actors.actors.connection_state import Connection
@@ -19,14 +22,19 @@ from ingest_actors.actors.monitor import monitor
 from ingest_actors.actors.parser import parser
 from ingest_actors.actors.planner import Notice, planner
 from ingest_actors.actors.producer import Handover, producer
+from ingest_actors.actors.recorder import recorder
 from ingest_actors.actors.watch import Backlog, watch
 from ingest_actors.announce import Announcer
 from ingest_actors.binance.attempts import AttemptBudget
+from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.dead_letters import DeadLetters
+from ingest_actors.binance.gaps import Gap, State
+from ingest_actors.binance.journal import Journal, late
 from ingest_actors.binance.parser import EventParser
 from ingest_actors.binance.planning import assign
+from ingest_actors.binance.repairs import Fetcher, Repairs
 from ingest_actors.binance.standing import Standing
-from ingest_actors.binance.stream_table import StreamTable, TopicNames
+from ingest_actors.binance.stream_table import EventKind, StreamTable, TopicNames
 from ingest_actors.binance.stream_watch import StreamWatch
 from ingest_actors.bounds import Bounds
 from ingest_actors.burial import bury_event, bury_frame
@@ -35,7 +43,7 @@ from ingest_actors.messages import EventBatch, FrameBatch
 from ingest_actors.network import Network
 from ingest_actors.nursery import open_nursery
 from ingest_actors.overview import Overview
-from ingest_actors.protocols import Sink
+from ingest_actors.protocols import FrameTape, Sink
 from ingest_actors.settings import Settings
 from ingest_actors.summary import get_metrics
 from ingest_actors.supervision import Backoff, DrainReport, Line, Mailbox, RestartWindow, keep_alive
@@ -54,6 +62,10 @@ RESTART_PERIOD_S = 60.0
 """An actor that crashes more than `RESTARTS_MAX` times in this long is sick, and a restart will not mend it."""
 
 
+Player = Callable[[Mailbox[FrameBatch]], Awaitable[None]]
+"""Puts messages into a mailbox, in order, and returns when there are no more."""
+
+
 class Topology:
     """One service's mailboxes and actors.
 
@@ -63,6 +75,8 @@ class Topology:
         announce: told of what happens.
         clock_ms: wall clock, ms since the epoch.
         rng: for jitter.
+        tape: gets every message as it came, before it is parsed; None = nobody wants them.
+        player: where the messages come from, instead of the exchange; None = from the exchange.
 
     Attributes:
         overview: what can be told of it.
@@ -77,25 +91,39 @@ class Topology:
         announce: Announcer,
         clock_ms: Callable[[], int],
         rng: random.Random,
+        tape: FrameTape | None = None,
+        player: Player | None = None,
     ) -> None:
         self._settings = settings
+        self._tape = tape
+        self._player = player
         self._network = network
         self._announce = announce
         self._clock_ms = clock_ms
         self._rng = rng
-        table = StreamTable(topic_names(settings))
-        self._parser = EventParser(table)
-        self._letters = DeadLetters(table)
         self._bounds = Bounds.of(settings.buffer_max_bytes)
+        table = self._table = StreamTable(topic_names(settings))
+        self._continuity = Continuity(
+            hold_s=self._hold_s,
+            late=late,
+            journal=Journal(settings.kafka_topic_gaps).record,
+            held_max=settings.gap_hold_max_events,
+            bytes_max=self._bounds.waiting,
+            clock=trio.current_time,
+            clock_ms=clock_ms,
+        )
+        self._parser = EventParser(table, continuity=self._continuity)
+        self._letters = DeadLetters(table)
 
         self._frames: Mailbox[FrameBatch] = self._bounds.frames("frames")
+        self._unparsed = self._frames if tape is None else self._bounds.frames("recorded")
         self._events: Mailbox[EventBatch] = self._bounds.events("events")
         self._batches: Mailbox[EventBatch] = self._bounds.batches("batches")
         self._notices = trio.open_memory_channel[Notice](NOTICES_MAX)
 
         self.overview = Overview(
             settings.instance_name,
-            mailboxes=(self._frames, self._events, self._batches),
+            mailboxes=(*dict.fromkeys((self._frames, self._unparsed)), self._events, self._batches),
             streams=StreamWatch(
                 table, silence_s=settings.stream_silence_seconds, askable=network.statistics is not None
             ),
@@ -103,6 +131,12 @@ class Topology:
         )
         self.overview.count_held(self._events)
         self.overview.count_held(self._batches)
+        self.overview.ledger.add_holder(self._continuity.routes)
+        self._continuity.on_drop = self.overview.ledger.drop
+        self._continuity.on_journal = self._tell_gap
+        self.overview.gaps_open = lambda: len(self._continuity.gaps)
+        self.overview.waiting_bytes = lambda: self._continuity.size_bytes
+        self.overview.rest_weight_used = network.weight_used
         self.line = Line(drain_timeout_s=settings.shutdown_timeout_seconds)
 
     async def run(self, sink: Sink) -> DrainReport:
@@ -120,7 +154,22 @@ class Topology:
             clock_ms=self._clock_ms,
         )
 
-        line.source("planner", self._sources, into=[self._frames], farewell=self._put_carried)
+        if self._player is None:
+            line.source("planner", self._sources, into=[self._frames], farewell=self._put_carried)
+        else:
+            line.source("player", partial(self._player, self._frames), into=[self._frames])
+        if self._tape is not None:
+            line.stage(
+                "recorder",
+                partial(
+                    self._keep_alive,
+                    "recorder",
+                    partial(recorder, self._frames, self._unparsed, tape=self._tape),
+                    inbox=self._frames,
+                ),
+                out_of=self._frames,
+                into=[self._unparsed],
+            )
         line.stage(
             "parser",
             partial(
@@ -128,23 +177,25 @@ class Topology:
                 "parser",
                 partial(
                     parser,
-                    self._frames,
+                    self._unparsed,
                     self._events,
                     parse=self._parser.parse,
+                    order=self._continuity,
                     notify=self._notify,
                     ledger=overview.ledger,
                     tallies=overview.tallies,
+                    clock_ms=self._clock_ms,
                 ),
-                inbox=self._frames,
+                inbox=self._unparsed,
                 on_poison=partial(
                     bury_frame,
                     letters=self._letters,
-                    frames=self._frames,
+                    frames=self._unparsed,
                     events=self._events,
                     ledger=overview.ledger,
                 ),
             ),
-            out_of=self._frames,
+            out_of=self._unparsed,
             into=[self._events],
         )
         line.stage(
@@ -198,6 +249,7 @@ class Topology:
                 nursery.start_soon(self._connect, state, attempts, standing)
 
             nursery.start_soon(self._watch)
+            nursery.start_soon(self._backfill)
             await self._keep_alive(
                 "planner",
                 partial(
@@ -245,6 +297,43 @@ class Topology:
             await self._keep_alive(f"connection {state.name}", actor)
         await self._keep_alive("connection", partial(state.put_carried, self._frames))
         fleet.retired.remove(state)
+
+    async def _backfill(self) -> None:
+        """The repair of gaps."""
+        if self._network.open_rest is None:
+            return
+        async with self._network.open_rest() as rest:
+            await self._keep_alive(
+                "backfiller",
+                partial(
+                    backfiller,
+                    Repairs(self._continuity),
+                    fetch=Fetcher(rest, self._table, self._clock_ms),
+                    ledger=self.overview.ledger,
+                    backoff=lambda: Backoff(RETRY_FIRST_S, RETRY_MAX_S, rng=self._rng),
+                    announce=self._announce,
+                ),
+            )
+
+    def _hold_s(self, kind: EventKind) -> float | None:
+        """How long a gap of such events may hold up what follows; None = nobody repairs it."""
+        repaired = self._network.open_rest is not None and kind.repairable
+        return self._settings.gap_hold_seconds if repaired and kind.names[0] in self._settings.backfill else None
+
+    def _tell_gap(self, gap: Gap, state: State) -> None:
+        tallies = self.overview.tallies
+        if state is State.OPEN:
+            tallies.gaps[gap.reason] += 1
+        tallies.gap_ids_lost += gap.lost if state is State.LOST else 0
+        name = {State.OPEN: "gap_opened", State.CLOSED: "gap_closed", State.LOST: "gap_lost"}[state]
+        self._announce(
+            name,
+            level="info" if state is State.CLOSED else "warning",
+            gap=gap.name,
+            missing=len(gap.hole),
+            recovered=gap.recovered,
+            reason=str(gap.reason),
+        )
 
     async def _watch(self) -> None:
         """The watch over the streams."""
@@ -324,4 +413,5 @@ def topic_names(settings: Settings) -> TopicNames:
         trades=settings.kafka_topic_trades,
         depth=settings.kafka_topic_depth,
         dead_letters=settings.kafka_topic_dead_letters,
+        gaps=settings.kafka_topic_gaps,
     )

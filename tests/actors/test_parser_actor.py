@@ -38,8 +38,34 @@ def parse(batch):
         events=events,
         size_bytes=events_size_bytes(events),
         notices=notices,
+        odd=[],
         future_timestamps=batch.frames.count(b"d"),
     )
+
+
+class NoOrder:
+    """Nothing has to wait for anything."""
+
+    def commit(self, odd):
+        assert odd == []
+
+    def next_ready(self, count_max):
+        return []
+
+    def expire(self):
+        pass
+
+    def let_go(self):
+        pass
+
+    def next_expiry(self):
+        return None
+
+    async def wait_changed(self):
+        await trio.sleep_forever()
+
+    async def wait_room(self):
+        pass
 
 
 class Rig:
@@ -55,6 +81,8 @@ class Rig:
             self.inbox,
             self.outbox,
             parse=parse,
+            order=NoOrder(),
+            clock_ms=lambda: 6000,
             notify=self.notices.append,
             ledger=self.ledger,
             tallies=self.tallies,

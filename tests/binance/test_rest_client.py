@@ -6,9 +6,11 @@ import httpx
 import pytest
 import trio
 
+from ingest_actors.binance.backfill import AggregateRow
 from ingest_actors.binance.endpoint import Endpoints, stream_urls
 from ingest_actors.binance.rest import RestClient
 from ingest_actors.binance.rest_errors import RequestRefused
+from ingest_actors.binance.weight import WINDOW_S, WeightBudget
 from ingest_actors.errors import ExchangeUnreachable
 
 LISTED = {
@@ -90,21 +92,29 @@ async def test_a_question_that_is_refused_for_itself_says_so():
     assert "Mandatory parameter (code -1102)" in str(caught.value)
 
 
-async def test_weight_is_spent_before_asking_and_the_used_weight_is_read():
-    spent = []
-
-    async def spend(weight):
-        assert len(exchange.asked) == len(spent)
-        spent.append(weight)
-
+async def test_weight_is_spent_before_asking_and_the_used_weight_is_read(autojump_clock):
+    budget = WeightBudget(20)
     exchange = Exchange(ok({"serverTime": 1}, **{"X-MBX-USED-WEIGHT-1M": "17"}), ok(LISTED))
-    async with client(exchange, spend=spend) as rest:
+    async with client(exchange, budget=budget) as rest:
         assert rest.used_weight is None
         await rest.server_time()
-        assert rest.used_weight == 17
+        assert (rest.used_weight, budget.used) == (17, 1)
+        began_s = trio.current_time()
         await rest.exchange_info()
-        assert rest.used_weight == 17
-    assert spent == [1, 20]
+        assert trio.current_time() - began_s == WINDOW_S
+        assert (rest.used_weight, budget.used) == (17, 20)
+
+
+async def test_trades_are_asked_for_by_id_a_page_at_a_time(autojump_clock):
+    row = {"a": 5, "p": "1.0", "q": "2.0", "f": 6, "l": 7, "T": 8, "m": True, "M": True}
+    exchange = Exchange(ok([row]), ok([]))
+    async with client(exchange) as rest:
+        assert await rest.aggregate_trades("BTCUSDT", 5) == [AggregateRow(5, "1.0", "2.0", 6, 7, 8, m=True, M=True)]
+        assert await rest.historical_trades("BTCUSDT", limit=1) == []
+    assert [(url.path, url.query) for url in exchange.asked] == [
+        ("/api/v3/aggTrades", b"symbol=BTCUSDT&limit=1000&fromId=5"),
+        ("/api/v3/historicalTrades", b"symbol=BTCUSDT&limit=1"),
+    ]
 
 
 async def test_several_addresses_are_asked_in_turn_and_the_good_one_is_kept():

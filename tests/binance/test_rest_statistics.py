@@ -9,6 +9,7 @@ import trio
 from ingest_actors.binance.rest import RestClient
 from ingest_actors.binance.rest_errors import RequestRefused
 from ingest_actors.binance.watched_stream import Activity
+from ingest_actors.binance.weight import WeightBudget
 
 MINI = {"symbol": "BTCUSDT", "lastPrice": "1.0", "firstId": 1, "lastId": 77, "count": 76}
 FULL = MINI | {"bidPrice": "1.0", "bidQty": "2.0", "askPrice": "3.0", "askQty": "4.0"}
@@ -26,11 +27,12 @@ async def ask(answers, *arguments, **options):
         status, body = next(answers)
         return httpx.Response(status, json=body)
 
-    async def spend(weight):
-        await trio.lowlevel.checkpoint()
-        spent.append(weight)
+    class Budget(WeightBudget):
+        async def spend(self, weight):
+            await super().spend(weight)
+            spent.append(weight)
 
-    async with RestClient(["https://a"], transport=httpx.MockTransport(handle), spend=spend) as rest:
+    async with RestClient(["https://a"], transport=httpx.MockTransport(handle), budget=Budget(6000)) as rest:
         return await rest.ticker_24h(*arguments, **options), asked, spent
 
 

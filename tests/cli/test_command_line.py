@@ -32,7 +32,18 @@ def failing(monkeypatch):
 
 
 def test_the_commands_are_those_that_were_promised():
-    assert COMMANDS == ("run", "plan", "demo", "simulate", "setup-topics", "dev-broker", "healthcheck")
+    assert COMMANDS == (
+        "run",
+        "plan",
+        "demo",
+        "simulate",
+        "record",
+        "replay",
+        "setup-topics",
+        "audit",
+        "dev-broker",
+        "healthcheck",
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -43,7 +54,7 @@ def test_every_command_has_help_with_examples(command, capsys):
     assert f"python -m ingest_actors{'' if command == 'run' else f' {command}'}" in text
 
 
-@pytest.mark.parametrize("command", ["run", "plan", "setup-topics", "healthcheck"])
+@pytest.mark.parametrize("command", ["run", "plan", "record", "replay", "setup-topics", "audit", "healthcheck"])
 def test_commands_that_read_settings_take_an_env_file(command, capsys):
     assert cli.main([command, "--help"]) == 0
     assert "--env-file" in capsys.readouterr().out
@@ -86,10 +97,20 @@ def test_run_is_meant_when_no_command_is_named(arguments, command):
         ["simulate", "--speed", "-1"],
         ["simulate", "--recording", "/nowhere/at-all"],
         ["simulate", "--faults", "/nowhere/at-all"],
+        ["record", "--duration", "-1"],
+        ["record", "--rotate-mib", "0"],
+        ["replay"],
+        ["replay", "x.gz", "--speed", "-1"],
         ["dev-broker", "--nodes", "4"],
         ["dev-broker", "--nodes", "2"],
         ["setup-topics", "--format", "xml"],
         ["setup-topics", "--allow-repartition"],
+        ["audit", "--format", "xml"],
+        ["audit", "--since", "Tuesday"],
+        ["audit", "--since", "1723161300"],
+        ["audit", "--until", "1723161300123456"],
+        ["audit", "--since", "2026-01-06T15:00", "--until", "2026-01-06T14:00"],
+        ["audit", "--symbols", " ,"],
     ],
 )
 def test_bad_usage_ends_with_exit_code_2(arguments, capsys):
@@ -183,6 +204,24 @@ def test_setup_topics_refuses_the_embedded_brokers(capsys, monkeypatch):
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "embedded")
     assert cli.main(["setup-topics"]) == 2
     assert "its topics live and die with the process that writes them" in capsys.readouterr().err
+
+
+def test_audit_refuses_the_embedded_brokers(capsys, monkeypatch):
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "embedded")
+    assert cli.main(["audit"]) == 2
+    assert "KAFKA_BOOTSTRAP_SERVERS='embedded': its topics end with the process" in capsys.readouterr().err
+
+
+def test_audit_of_a_cluster_that_is_not_there_ends_with_75(capsys, monkeypatch):
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    assert cli.main(["audit", "--since", "2026-01-06T14:00Z"]) == 75
+    assert capsys.readouterr().err.startswith("audit: cannot use Kafka at 127.0.0.1:1: nothing listens there")
+
+
+def test_a_time_in_another_unit_is_refused_with_the_unit_that_is_meant(capsys):
+    assert cli.main(["audit", "--since", "1723161300"]) == 2
+    text = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "--since: 1723161300 is taken for ms, and looks like s" in text
 
 
 def test_a_simulated_exchange_announces_itself_and_ends_cleanly(start, tmp_path):

@@ -51,6 +51,7 @@ def status_of(**changes):
         "sink": sink_status(records={"binance-raw-events": 1494, "binance-trades": 991}),
         "tallies": Tallies(),
         "gaps_open": 1,
+        "rest_weight_used": 24,
         "actors": ("parser", "batcher", "producer"),
         "rates": {"aggregate_trade": 10.04, "depth_update": 5.0},
     }
@@ -78,7 +79,8 @@ def make_connection():
 @pytest.fixture
 def status():
     """A service that is ready and whose ledger balances."""
-    tallies = Tallies()
+    tallies = Tallies(gap_ids_lost=17)
+    tallies.gaps["disconnected"] = 3
     tallies.actor_restarts["parser"] = 2
     tallies.reconnects.update({"closed_1006": 3, "read_timeout": 1})
     tallies.last_event_ms.update({"aggregate_trade": NOW_MS - 2_500, "depth_update": NOW_MS - 60_000})

@@ -17,6 +17,7 @@ PROMISED = {
     "records_total", "in_flight", "gaps_open", "actor_restarts_total", "connections", "reconnects_total", "streams",
     "last_event_age_seconds", "latency_seconds_bucket", "latency_seconds_sum", "latency_seconds_count",
     "mailbox_fill_ratio", "buffer_bytes", "kafka_errors_total", "build_info", "future_timestamps_total",
+    "gaps_total", "gap_ids_lost_total", "rest_weight_used",
 }  # fmt: skip
 
 
@@ -60,6 +61,9 @@ def test_values_are_those_of_the_status(status):
     assert value("in_flight", event_type="aggregate_trade") == 7
     assert value("records_total", topic="binance-trades") == 991
     assert value("gaps_open") == 1
+    assert value("gaps_total", reason="disconnected") == 3
+    assert value("gap_ids_lost_total") == 17
+    assert value("rest_weight_used") == 24
     assert value("kafka_errors_total") == 4
     assert value("buffer_bytes") == 4096
     assert value("mailbox_fill_ratio", mailbox="frames") == 0.5

@@ -4,7 +4,9 @@ The exchange is the one that is shipped, with its market, its REST interface and
 is shipped, with its real session, feed and parser. Only the wires and Kafka are in memory.
 """
 
+import json
 import random
+from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -86,6 +88,7 @@ async def _live(faults, seed, lasting_s, options):
         for symbol, market in exchange.source.markets.items():
             world.published[symbol] = [trade.trade_id for trade in market.trades.newest(10**6, until_us=2**63)]
         world.fired = list(exchange.fired)
+        world.status = world.service.status()
     return world
 
 
@@ -145,66 +148,82 @@ def judge(world):
     total = ledger.total()
     assert not ledger.unbalanced()
     assert (total.in_flight, total.difference) == (0, 0)
-    assert total.received == len(world.sink.written) == total.delivered + total.dead_lettered
-    assert total.dead_lettered == sum(event[3].dead_letter for event in world.sink.written)
+    written = [event for event in world.sink.written if event[3].counted]
+    letters = [event for event in written if event[3].dead_letter]
+    assert (total.delivered, total.dead_lettered) == (len(written) - len(letters), len(letters))
     frames = [frame for frame in world.read if b'"e":"serverShutdown"' not in frame]
-    assert len(frames) == len(world.sink.written)
-    for frame, event in zip(frames, world.sink.written, strict=True):
-        if event[3].dead_letter:
-            assert event[0] == frame
-        else:
-            assert event[0].startswith(value_of(frame))
+    assert total.received == len(frames)
+    _judge_bytes(frames, written, duplicates=total.duplicates)
 
 
-def lost_trades(world):
-    """Trades that were published between two that were read and were not read themselves, with what lies around them.
+def _judge_bytes(frames, written, *, duplicates):
+    """What was read is written, byte for byte, or was there before; what was not read came from REST."""
+    read = Counter(value_of(frame) or frame for frame in frames)
+    kept = Counter()
+    for value, _, _, route in written:
+        if route.dead_letter:
+            kept[value_of(value) or value] += 1
+        elif b'"source":"binance_websocket"' in value:
+            kept[value.rpartition(b',"ingestion_timestamp":')[0].partition(b',"symbol":"')[0]] += 1
+    for value in [value for value in read if value not in kept]:
+        assert duplicates, value
+    dropped = read - kept
+    assert kept - read == Counter()
+    assert dropped.total() == duplicates
 
-    Yields: symbol, id, when the last one before it was read, when the first one after it was.
+
+def epochs(world, event_type, field):
+    """By symbol, the ids of a type of event as they stand in the record, late ones apart, in parts that ascend.
+
+    A new part begins where the journal says that the exchange began again.
     """
-    read = {symbol: {} for symbol in world.published}
-    for frame, at_ms in zip(world.read, world.read_at, strict=True):
-        value = value_of(frame)
-        if value is not None and value.startswith(b'{"e":"trade",'):
-            symbol = value.split(b'"s":"', 1)[1].split(b'"', 1)[0].decode()
-            number = value.partition(b'"t":')[2].partition(b",")[0]
-            if number.isdigit():
-                read[symbol].setdefault(int(number), at_ms)
-    for symbol, published in world.published.items():
-        before_ms, waiting = None, []
-        for number in published:
-            at_ms = read[symbol].get(number)
-            if at_ms is None:
-                waiting.append(number)
-                continue
-            if before_ms is not None:
-                for lost in waiting:
-                    yield symbol, lost, before_ms, at_ms
-            before_ms, waiting = at_ms, []
+    found = {}
+    for value, key, _, route in world.sink.everything:
+        if route.event_type == event_type and not route.dead_letter:
+            number = int(value.partition(b'"%b":' % field)[2].partition(b",")[0])
+            parts = found.setdefault(key.decode(), [([], [])])
+            parts[-1][value.endswith(b'"late":true}')].append(number)
+        elif route.event_type == "gap":
+            gap = json.loads(value)
+            if (gap["event_type"], gap["reason"], gap["state"]) == (event_type, "exchange_reset", "lost"):
+                found.setdefault(key.decode(), [([], [])]).append(([], []))
+    return found
 
 
-TELLING = frozenset(("connection_closed", "websocket_connection_failed", "stream_silent", "dead_lettered"))
-"""What the log says of an outage, a silence, a message that was no event."""
+def judge_trades(world):
+    """Every trade once, in order; what is missing is journalled, and what is late says so."""
+    for event_type, field in (("trade", b"t"), ("aggregate_trade", b"a")):
+        told = told_missing(world, event_type)
+        for symbol, parts in epochs(world, event_type, field).items():
+            for in_order, late in parts:
+                assert in_order == sorted(set(in_order)), (symbol, event_type)
+                assert len(late) == len(set(late))
+                assert set(late).isdisjoint(in_order)
+                there = {*in_order, *late}
+                missing = set(range(min(there), max(there) + 1)) - there if there else set()
+                assert missing <= told[symbol], (symbol, event_type, sorted(missing - told[symbol])[:5])
 
-WITHHOLDING = frozenset(("drop", "mute", "lose_subscriptions", "no_reply", "reply_error", "truncate", "add_fields"))
-"""Faults that keep events from a connection that goes on, which so far the ids in the record alone can tell."""
 
-SLACK_MS = 2000
-"""An event is published up to 220 ms after it happened, and a slow line adds what the script lets it."""
+def told_missing(world, event_type):
+    """By symbol, ids that the journal has as lost, or as missing still."""
+    told = {symbol: set() for symbol in world.published}
+    last = {}
+    for value, key, _, route in world.sink.everything:
+        if route.event_type == "gap" and key.decode() in told:
+            gap = json.loads(value)
+            if gap["event_type"] == event_type and gap["reason"] != "exchange_reset":
+                last[gap["gap"]] = gap
+    for gap in last.values():
+        if gap["state"] != "closed":
+            told[gap["symbol"]].update(range(gap["first_id"], gap["last_id"] + 1))
+    return told
 
 
-def unexplained(world):
-    """Lost trades around which nothing was told and nothing was withheld."""
-    told = [event.at_ms for event in world.happened if event.name in TELLING]
-    withheld = [
-        (START_MS + 1000 * f.time_s, 1000 * (f.fault.for_s or 150.0))
-        for f in world.fired
-        if f.fault.action.DO in WITHHOLDING
-    ]
-    return [
-        (symbol, number, before_ms, after_ms)
-        for symbol, number, before_ms, after_ms in lost_trades(world)
-        if not any(before_ms - SLACK_MS <= at_ms <= after_ms + SLACK_MS for at_ms in told)
-        and not any(
-            at_ms <= after_ms + SLACK_MS and before_ms <= at_ms + for_ms + SLACK_MS for at_ms, for_ms in withheld
-        )
-    ]
+def states(world):
+    """How often the journal has each state, by gap; every gap is opened once, first, and ended once at most."""
+    seen = {}
+    for value, _, _, route in world.sink.everything:
+        if route.event_type == "gap":
+            gap = json.loads(value)
+            seen.setdefault((gap["gap"], gap["detected_at"]), []).append(gap["state"])
+    return seen

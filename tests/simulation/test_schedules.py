@@ -107,7 +107,7 @@ def number_of(value):
 def judge(exchange, sink, service):
     read = [number_of(frame) for frame in exchange.read]
     poison = {number_of(frame) for frame in exchange.read if POISON in frame}
-    good = [event for event in sink.written if not event[3].dead_letter]
+    good = [event for event in sink.written if event[3].counted and not event[3].dead_letter]
     dead = [event for event in sink.written if event[3].dead_letter]
     delivered = [number_of(event[0]) for event in good]
     unlucky = {number_of(event[0]) for event in dead if dict(event[3].headers)["reason"].endswith(b"_crashed")} - poison

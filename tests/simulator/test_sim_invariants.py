@@ -11,13 +11,13 @@ import time
 
 import pytest
 import trio
+from ingest_actors.simulator.recording_lines import time_ns
 from invariants import Invariants
 from market_run import MarketRun
 from simulator_support import Listener, advance, make_market, record_market
 
 from ingest_actors.simulator import invent_symbols
 from ingest_actors.simulator.recording import Recording
-from ingest_actors.simulator.recording_lines import time_ns
 
 LONG_KINDS = (
     "trade", "aggTrade", "blockTrade", "bookTicker", "depth@100ms", "kline_1m", "kline_1h", "ticker", "ticker_1h",

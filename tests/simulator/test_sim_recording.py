@@ -7,8 +7,8 @@ import pytest
 from simulator_support import CAPTURES, STREAMS, answer_line, record, record_market, write_numbered, write_with_urls
 
 import ingest_actors.simulator.recording as recording_module
+from ingest_actors.recordings.lines import raw_payload, time_ns
 from ingest_actors.simulator.recording import Recording, RecordingError
-from ingest_actors.simulator.recording_lines import raw_payload, time_ns
 
 NAMES = sorted(f"{symbol}@{stream}" for symbol in ("btcusdt", "ethusdt") for stream in STREAMS)
 

@@ -64,6 +64,11 @@ class Command:
         answer: dict[str, Any] = json.loads(text)
         return answer
 
+    def answers(self) -> str:
+        """All that is left of stdout, once it has ended."""
+        assert self._process.stdout is not None
+        return self._process.stdout.read()
+
     def text(self) -> str:
         return self._log.read_text()
 

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol, TypeVar
 
 import trio
 
+from ingest_actors.actors.release import Order, flush, release
 from ingest_actors.ledger import Ledger
 from ingest_actors.messages import Event, EventBatch, FrameBatch
+from ingest_actors.nursery import open_nursery
 from ingest_actors.status import Tallies
 from ingest_actors.supervision import Mailbox
 
 N_co = TypeVar("N_co", covariant=True)
 
 
-class Parsed(Protocol[N_co]):
+class Odd(Protocol):
+    """An event that does not go on where its series ended."""
+
+    @property
+    def event(self) -> Event:
+        """It."""
+        ...
+
+
+O = TypeVar("O", bound=Odd)  # noqa: E741
+
+
+class Parsed(Protocol[N_co, O]):
     """What parsing a batch of frames gives."""
 
     @property
@@ -26,6 +42,11 @@ class Parsed(Protocol[N_co]):
     @property
     def size_bytes(self) -> int:
         """What the events are counted as in memory."""
+        ...
+
+    @property
+    def odd(self) -> list[O]:
+        """Events of which something before is missing, or that were there before."""
         ...
 
     @property
@@ -43,16 +64,46 @@ async def parser(
     inbox: Mailbox[FrameBatch],
     outbox: Mailbox[EventBatch],
     *,
-    parse: Callable[[FrameBatch], Parsed[N_co]],
+    parse: Callable[[FrameBatch], Parsed[N_co, O]],
+    order: Order[O],
+    notify: Callable[[N_co], None],
+    ledger: Ledger,
+    tallies: Tallies,
+    clock_ms: Callable[[], int],
+) -> None:
+    """Parse until the inbox ends, then hand on what has waited for its turn.
+
+    Events count as received in the step that puts them into the outbox, or into the order's keeping, which is also the
+    step that settles their frames: a crash before it leaves the frames on lease, a crash after it finds them gone.
+
+    Args:
+        inbox: messages, batch by batch.
+        outbox: gets the events.
+        parse: makes events of messages.
+        order: keeps events that have to wait for others of their series.
+        notify: told of what is no event.
+        ledger: told of what came in.
+        tallies: told of times.
+        clock_ms: wall clock, ms since the epoch.
+    """
+    async with open_nursery() as nursery:
+        nursery.start_soon(partial(release, order, outbox, clock_ms=clock_ms))
+        await _parse_all(inbox, outbox, parse=parse, order=order, notify=notify, ledger=ledger, tallies=tallies)
+        nursery.cancel_scope.cancel()
+    order.let_go()
+    await flush(order, outbox, clock_ms=clock_ms)
+
+
+async def _parse_all(
+    inbox: Mailbox[FrameBatch],
+    outbox: Mailbox[EventBatch],
+    *,
+    parse: Callable[[FrameBatch], Parsed[N_co, O]],
+    order: Order[O],
     notify: Callable[[N_co], None],
     ledger: Ledger,
     tallies: Tallies,
 ) -> None:
-    """Parse until the inbox ends.
-
-    Events count as received in the step that puts them into the outbox, which is also the step that settles their
-    frames: a crash before it leaves the frames on lease, a crash after it finds them gone.
-    """
     while True:
         try:
             batch = await inbox.take()
@@ -65,11 +116,15 @@ async def parser(
             outbox.put_nowait(result)
             routes = result.routes()
             ledger.receive(routes)
-            tallies.future_timestamps += parsed.future_timestamps
             _observe(result, {route.event_type for route in routes}, tallies)
+        order.commit(parsed.odd)
+        if parsed.odd:
+            ledger.receive(Counter([item.event[3] for item in parsed.odd]))
+        tallies.future_timestamps += parsed.future_timestamps
         inbox.settle(len(batch))
         for notice in parsed.notices:
             notify(notice)
+        await order.wait_room()
 
 
 def _observe(batch: EventBatch, event_types: set[str], tallies: Tallies) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ingest_actors.binance.continuity import SLOW, Continuity, Odd, Series
 from ingest_actors.binance.splice import Tails
 from ingest_actors.messages import Event, FrameBatch, events_size_bytes
 
@@ -36,6 +37,8 @@ class Parsed(NamedTuple):
     size_bytes: int
     """What the events are counted as in memory."""
     notices: list[Notice]
+    odd: list[Odd]
+    """Events that do not go on where their series ended; see `ingest_actors.binance.continuity`."""
     future_timestamps: int = 0
     """Events whose own time lay too far ahead for a broker; they bear the time of receipt instead."""
 
@@ -47,15 +50,39 @@ class Outcome:
         tails: what is appended to the events of this batch; they know the time of receipt.
     """
 
-    __slots__ = ("_connection", "events", "future_timestamps", "notices", "received_at_ms", "tails")
+    __slots__ = (
+        "_connection",
+        "_continuity",
+        "events",
+        "future_timestamps",
+        "notices",
+        "odd",
+        "received_at_ms",
+        "tails",
+    )
 
-    def __init__(self, batch: FrameBatch) -> None:
+    def __init__(self, batch: FrameBatch, continuity: Continuity | None = None) -> None:
+        self._continuity = continuity
         self._connection = batch.connection
         self.received_at_ms = batch.received_at_ms
         self.tails = Tails(batch.received_at_ms)
         self.events: list[Event] = []
+        self.odd: list[Odd] = []
         self.notices: list[Notice] = []
         self.future_timestamps = 0
+
+    def offer(self, series: Series, first: int, last: int, event: Event) -> None:
+        """Add an event of a series: to the others when it goes on where the series ended, else aside."""
+        if not series.touched and self._continuity is not None:
+            self._continuity.touch(series)
+        if first == series.staged:
+            series.staged = last + 1
+            self.events.append(event)
+            return
+        if series.staged != SLOW:
+            series.reached = series.staged
+            series.staged = SLOW
+        self.odd.append(Odd(series, first, last, event))
 
     def notice(self, kind: str, frame: bytes) -> None:
         """Note that a frame is no event, but something said about the connection."""
@@ -64,4 +91,4 @@ class Outcome:
 
     def parsed(self) -> Parsed:
         """All of it."""
-        return Parsed(self.events, events_size_bytes(self.events), self.notices, self.future_timestamps)
+        return Parsed(self.events, events_size_bytes(self.events), self.notices, self.odd, self.future_timestamps)

@@ -19,11 +19,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from ingest_actors.binance import dead_letters
+from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.dead_letters import DeadLetters
 from ingest_actors.binance.event_time import FUTURE_LIMIT_MS, event_timestamp
 from ingest_actors.binance.outcome import Outcome, Parsed
@@ -47,7 +48,7 @@ class _Skipped(msgspec.Struct, array_like=True, gc=False):
 
 
 class Fields(msgspec.Struct, gc=False):
-    """What is read of an event on the fast way. A field more costs 15 ns a message; continuity will add ``U``."""
+    """What is read of an event on the fast way. A field more costs 15 ns a message."""
 
     e: str = ""
     E: int = 0
@@ -55,6 +56,7 @@ class Fields(msgspec.Struct, gc=False):
     a: int | str | _Skipped | None = None
     t: int | None = None
     T: int = 0
+    U: int | None = None
     u: int | None = None
     lastUpdateId: int | None = None  # noqa: N815 - the exchange's name
 
@@ -73,7 +75,10 @@ class _Envelope(msgspec.Struct, gc=False):
 class _Track:
     """What the fast way knows of a stream, from an event of it that went the slow way."""
 
-    __slots__ = ("braces", "heard", "identity", "key", "name", "offset", "prefix", "route", "suffix", "symbol")
+    __slots__ = (
+        "braces", "first", "heard", "identity", "key", "name",
+        "offset", "prefix", "route", "series", "suffix", "symbol",
+    )  # fmt: skip
 
     def __init__(self, stream: str, lane: Lane) -> None:
         self.heard = NEVER
@@ -85,7 +90,9 @@ class _Track:
         self.suffix = lane.suffix
         self.route = lane.route
         self.braces = lane.kind.braces
-        self.identity: Callable[[Fields], object] = attrgetter((*lane.kind.id_fields, "E")[0])
+        self.identity: Callable[[Fields], Any] = attrgetter((*lane.kind.id_fields, "E")[0])
+        self.first: Callable[[Fields], Any] = attrgetter(lane.kind.first_field or (*lane.kind.id_fields, "E")[0])
+        self.series = lane.series
 
     def fits(self, frame: bytes) -> bool:
         """Whether a frame has this stream's form, where that does not follow from the count of all braces."""
@@ -102,6 +109,7 @@ class EventParser:
     Args:
         table: the stream table.
         fast: False = everything goes the slow way, for doubt and comparison.
+        continuity: watches whether each series goes on where it ended; None: nobody does.
 
     Attributes:
         mark: what `heard` answers for streams that bring something from now on. Whoever watches the streams moves it
@@ -109,9 +117,10 @@ class EventParser:
             here.
     """
 
-    def __init__(self, table: StreamTable, *, fast: bool = True) -> None:
+    def __init__(self, table: StreamTable, *, fast: bool = True, continuity: Continuity | None = None) -> None:
+        self._continuity = continuity
         self._letters = DeadLetters(table)
-        self._slow = SlowPath(table, self._letters)
+        self._slow = SlowPath(table, self._letters, continuity)
         self._tracks: dict[str, _Track] = {}
         self._fast = fast
         self._heard: dict[str, float] = {}
@@ -132,7 +141,9 @@ class EventParser:
         Returns:
             The events in the same order, and what is no event. See `Parsed`.
         """
-        outcome = Outcome(batch)
+        if self._continuity is not None:
+            self._continuity.begin()
+        outcome = Outcome(batch, self._continuity)
         if batch.binary:
             outcome.events = [self._binary(frame, batch.received_at_ms) for frame in batch.frames]
         elif not self._fast:
@@ -144,7 +155,7 @@ class EventParser:
                     self._parse_slowly(run, outcome)
         return outcome.parsed()
 
-    def _parse_run(self, frames: list[bytes], outcome: Outcome) -> bool:
+    def _parse_run(self, frames: list[bytes], outcome: Outcome) -> bool:  # noqa: C901 - it is the hot loop
         """Parse frames together; False, and nothing done, when one of them is of no form that can be."""
         joined = b"\n".join(frames)
         if b" " in joined or b"\t" in joined or b"\r" in joined:
@@ -160,6 +171,7 @@ class EventParser:
         flat = joined.count(b"{") == 2 * len(frames)
         tracks, tails, append, mark = self._tracks, outcome.tails, outcome.events.append, self.mark
         latest = tails.received_at_ms + FUTURE_LIMIT_MS
+        touch = self._continuity.touch if self._continuity is not None else None
         for frame, envelope in zip(frames, envelopes, strict=True):
             data = envelope.data
             track = tracks.get(envelope.stream)
@@ -168,7 +180,7 @@ class EventParser:
                 or data.__class__ is not Fields
                 or data.s != track.symbol
                 or data.e != track.name
-                or track.identity(data).__class__ is not int
+                or (number := track.identity(data)).__class__ is not int
                 or not (frame[track.offset] == _OPENS and frame[-2] == _CLOSES if flat else track.fits(frame))
             ):
                 self._parse_one(frame, outcome, envelope.stream)
@@ -178,7 +190,19 @@ class EventParser:
             if not 0 < time <= latest:
                 time, late = event_timestamp(time, data.T, tails.received_at_ms)
                 outcome.future_timestamps += late
-            append((frame[track.offset : -2] + tails[track.suffix], track.key, time, track.route))
+            event = (frame[track.offset : -2] + tails[track.suffix], track.key, time, track.route)
+            series = track.series
+            if series is None or touch is None:
+                append(event)
+                continue
+            if not series.touched:
+                touch(series)
+            first = track.first(data)
+            if first == series.staged:
+                series.staged = number + 1
+                append(event)
+            else:
+                outcome.offer(series, first if first.__class__ is int else number, number, event)
         return True
 
     def _parse_slowly(self, frames: list[bytes], outcome: Outcome) -> None:

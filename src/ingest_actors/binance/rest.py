@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Self, TypeVar, cast
+from urllib.parse import urlencode
 
 import httpx
 import msgspec
 import trio
 
+from ingest_actors.binance.backfill import AggregateRow, TradeRow
 from ingest_actors.binance.endpoint import REST_PATH, Endpoints
 from ingest_actors.binance.rest_errors import RequestRefused, answered_badly, failed_to_ask, kept_away, refused
 from ingest_actors.binance.rest_ways import open_client
 from ingest_actors.binance.standing import BANNED, REFUSED_DELAY_S, REFUSING, asked_wait_s
 from ingest_actors.binance.watched_stream import Activity
+from ingest_actors.binance.weight import WeightBudget
 from ingest_actors.errors import ExchangeUnreachable
 from ingest_actors.proxies import Proxies
 
@@ -27,8 +30,11 @@ ANSWER_MAX_BYTES: Final = 64 * 1024**2
 SYMBOLS_ASKED_MAX: Final = 100
 """Above this many, all symbols are asked for: it costs the same, and a URL has a length that servers take."""
 
-WEIGHTS: Final = {"time": 1, "exchangeInfo": 20, "ticker/24hr": 80}
+WEIGHTS: Final = {"time": 1, "exchangeInfo": 20, "ticker/24hr": 80, "aggTrades": 4, "historicalTrades": 25}
 """Request weights, by the exchange's documentation of July 2026; that of the statistics is for all symbols."""
+
+ROWS_MAX: Final = 1000
+"""Most trades in one answer."""
 
 TICKER_WEIGHTS: Final = ((20, 2), (SYMBOLS_ASKED_MAX, 40))
 """Weights of the statistics of so many symbols at most."""
@@ -73,7 +79,7 @@ class RestClient:
     Args:
         bases: addresses such as ``https://api.binance.com``; when one cannot be reached, the next one is asked. Several
             clients of the same addresses should share `Endpoints`, so that all keep away when one is told to.
-        spend: waits until a request of so much weight may be made; the one budget that all requests share.
+        budget: lets requests through; the one that all requests of a service share. None: nothing holds them back.
         transport: instead of the network, for tests.
         proxies: which addresses are asked through a proxy; None = as the environment has it now.
         timeout_s: for each request as a whole.
@@ -91,13 +97,13 @@ class RestClient:
         self,
         bases: Sequence[str] | Endpoints,
         *,
-        spend: Callable[[int], Awaitable[None]] | None = None,
+        budget: WeightBudget | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         proxies: Proxies | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._endpoints = bases if isinstance(bases, Endpoints) else Endpoints(bases)
-        self._spend = spend
+        self._budget = budget
         self._timeout_s = timeout_s
         self._proxies = proxies or Proxies()
         self._http = open_client(self._endpoints.bases, proxies=self._proxies, timeout_s=timeout_s, transport=transport)
@@ -150,6 +156,38 @@ class RestClient:
                     raise
         return _activities(await self._ask("ticker/24hr", kind, list[_Ticker]))
 
+    async def aggregate_trades(
+        self, symbol: str, from_id: int | None = None, *, limit: int = ROWS_MAX
+    ) -> list[AggregateRow]:
+        """Aggregate trades in the order of their ids; the exchange's database may lag behind the stream.
+
+        Args:
+            symbol: upper case.
+            from_id: those from this id on, that one included; None = the newest.
+            limit: at most so many.
+        """
+        return await self._ask("aggTrades", _page(symbol, from_id, limit), list[AggregateRow])
+
+    async def historical_trades(
+        self, symbol: str, from_id: int | None = None, *, limit: int = ROWS_MAX
+    ) -> list[TradeRow]:
+        """Trades; otherwise as `aggregate_trades`."""
+        return await self._ask("historicalTrades", _page(symbol, from_id, limit), list[TradeRow])
+
+    async def raw(self, path: str, params: dict[str, Any], *, weight: int) -> tuple[str, bytes]:
+        """An answer as it came, byte for byte, for those who keep it.
+
+        Args:
+            path: behind ``/api/v3/``.
+            params: of the query.
+            weight: what the request costs.
+
+        Returns:
+            The whole URL, and the answer.
+        """
+        body = await self._ask(path, params, msgspec.Raw, weight=weight)
+        return f"{self._endpoints.current}{REST_PATH}{path}?{urlencode(params)}", bytes(body)
+
     async def _ask(self, path: str, params: dict[str, Any], answer: type[T], *, weight: int | None = None) -> T:
         """Ask one address after the other until one answers."""
         if (held_s := self._endpoints.held_s()) > 0:
@@ -158,8 +196,8 @@ class RestClient:
         refusals = 0
         for _ in range(len(self._endpoints)):
             base = self._endpoints.current
-            if self._spend is not None:
-                await self._spend(WEIGHTS[path] if weight is None else weight)
+            if self._budget is not None:
+                await self._budget.spend(WEIGHTS[path] if weight is None else weight)
             try:
                 return await self._ask_at(base + REST_PATH + path, params, answer)
             except ExchangeUnreachable as error:
@@ -183,6 +221,8 @@ class RestClient:
         used = headers.get(_USED_WEIGHT, "")
         if used.isdecimal():
             self.used_weight = int(used)
+            if self._budget is not None:
+                self._budget.observe(self.used_weight)
         if status != _OK:
             raise refused(url, status, headers, body, proxy=self._proxies.for_url(url))
         try:
@@ -209,6 +249,11 @@ def _activities(tickers: list[_Ticker]) -> dict[str, Activity]:
         )
         for ticker in tickers
     }
+
+
+def _page(symbol: str, from_id: int | None, limit: int) -> dict[str, Any]:
+    page = {"symbol": symbol, "limit": limit}
+    return page if from_id is None else page | {"fromId": from_id}
 
 
 def _statuses(info: _ExchangeInfo) -> dict[str, str]:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from ingest_actors.binance import dead_letters
+from ingest_actors.binance.continuity import Continuity, Series
 from ingest_actors.binance.dead_letters import DeadLetters, Origin
 from ingest_actors.binance.event_time import event_timestamp
 from ingest_actors.binance.outcome import CONTROL_REPLY, SHUTDOWN, Outcome
@@ -47,6 +48,7 @@ class _Members(msgspec.Struct, gc=False):
     t: Raw = _ABSENT
     T: Raw = _ABSENT
     u: Raw = _ABSENT
+    U: Raw = _ABSENT
     lastUpdateId: Raw = _ABSENT  # noqa: N815 - the exchange's name
     b: Raw = _ABSENT
     A: Raw = _ABSENT
@@ -64,6 +66,8 @@ class Lane(NamedTuple):
     key: bytes | None
     suffix: Suffix
     route: Route
+    series: Series | None = None
+    """Where its continuity is watched."""
 
     @property
     def telling(self) -> bool:
@@ -93,14 +97,16 @@ class SlowPath:
     Args:
         table: the stream table.
         letters: makes the dead letters.
+        continuity: watches what can be watched.
 
     Attributes:
         stream: that the frame parsed last came by; empty when nothing in it tells.
     """
 
-    def __init__(self, table: StreamTable, letters: DeadLetters) -> None:
+    def __init__(self, table: StreamTable, letters: DeadLetters, continuity: Continuity | None = None) -> None:
         self.stream = ""
         self._table = table
+        self._continuity = continuity
         self._letters = letters
         self._lanes: dict[tuple[str, bytes, bytes], Lane] = {}
 
@@ -168,10 +174,15 @@ class SlowPath:
             lane = self._lane(event, members, stream)
             if (stream or lane.name) and lane.telling and len(self._lanes) < _LANES_MAX:
                 self._lanes[names] = lane
-        self._check_identity(members, lane, stream)
+        number = self._identity(members, lane, stream)
         time, late = event_timestamp(_integer(members.E), _integer(members.T), outcome.received_at_ms)
         outcome.future_timestamps += late
-        outcome.events.append((event[:-1] + outcome.tails[lane.suffix], lane.key, time, lane.route))
+        made = (event[:-1] + outcome.tails[lane.suffix], lane.key, time, lane.route)
+        if lane.series is None or number is None:
+            outcome.events.append(made)
+        else:
+            first = _integer(getattr(members, lane.kind.first_field)) if lane.kind.first_field else None
+            outcome.offer(lane.series, number if first is None else first, number, made)
         return lane
 
     def _lane(self, event: bytes, members: _Members, stream: str) -> Lane:
@@ -188,16 +199,22 @@ class SlowPath:
         if not symbol and kind.of_symbol:
             raise _Unusable(dead_letters.NO_SYMBOL, "neither the payload nor the stream's name has one", origin)
         suffix = suffix_of(kind, symbol=symbol, stream=stream or _raw_stream(kind, symbol))
-        return Lane(kind, name, payload_symbol, symbol.encode() or None, suffix, self._table.route(kind))
+        route = self._table.route(kind)
+        series = None
+        if self._continuity is not None and (name_of_stream := stream or _raw_stream(kind, symbol)):
+            series = self._continuity.series(kind, name_of_stream, symbol, route)
+        return Lane(kind, name, payload_symbol, symbol.encode() or None, suffix, route, series)
 
-    def _check_identity(self, members: _Members, lane: Lane, stream: str) -> None:
+    def _identity(self, members: _Members, lane: Lane, stream: str) -> int | None:
+        """The event's id; None for kinds that need none."""
         fields = lane.kind.id_fields
         for field in fields:
-            if _integer(getattr(members, field)) is not None:
-                return
+            if (number := _integer(getattr(members, field))) is not None:
+                return number
         if fields:
             origin = self._origin(lane.payload_symbol, stream, lane.kind)
             raise _Unusable(dead_letters.NO_IDENTITY, f"no whole number in {' or '.join(fields)}", origin)
+        return None
 
     def _bury(self, value: bytes, unusable: _Unusable, outcome: Outcome) -> None:
         letter = self._letters.letter(

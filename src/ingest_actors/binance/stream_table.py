@@ -184,6 +184,7 @@ class TopicNames(NamedTuple):
     trades: str = "binance-trades"
     depth: str = "binance-depth"
     dead_letters: str = "binance-dead-letters"
+    gaps: str = "binance-gaps"
 
 
 class StreamTable:

@@ -114,6 +114,43 @@ def setup_topics(
     set_up(settings, mend=mend, allow_repartition=allow_repartition, as_json=form is Format.JSON)
 
 
+def audit(
+    env_file: EnvFile = None,
+    form: Annotated[Format, typer.Option("--format", help="How the answer is written.")] = Format.TABLE,
+    *,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="From this time on, by Kafka timestamp: ISO 8601 (UTC if it names no zone), or ms since 1970."
+        ),
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Up to this time, not included; likewise.")] = None,
+    symbols: Annotated[
+        str | None, typer.Option(help="These alone, comma-separated, any case; shell patterns too: '*USDT'.")
+    ] = None,
+) -> None:
+    """Prove from the topics alone that the record is whole: ids, order, keys, copies, aggregates against trades.
+
+    Reads committed records up to the ends that the topics have when it starts. What is missing and stands in the gap
+    journal or in the dead letters is explained. Exit codes: 0 whole or explained; 1 an unexplained defect; 2 bad usage
+    or settings; 75 Kafka cannot be reached, try again later; 130 interrupted, no verdict.
+
+    For example:
+
+        python -m ingest_actors audit
+
+        python -m ingest_actors audit --since 2026-01-06T14:00 --until 2026-01-06T15:00 --symbols 'BTC*' --format json
+    """
+    from ingest_actors.commands.audit import audit as run_audit  # noqa: PLC0415
+    from ingest_actors.commands.audit import read_window, symbol_filter  # noqa: PLC0415
+    from ingest_actors.commands.start import read_settings  # noqa: PLC0415
+
+    window = read_window(since, until)
+    wants = symbol_filter(symbols)
+    settings = read_settings(env_file)
+    raise typer.Exit(run_audit(settings, window=window, wants=wants, as_json=form is Format.JSON))
+
+
 def healthcheck(env_file: EnvFile = None) -> None:
     """Ask the running service whether it is healthy; for containers. Exit code 0 = healthy, 1 = not.
 

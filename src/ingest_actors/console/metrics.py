@@ -62,6 +62,11 @@ class StatusCollector(Collector):
         yield _counter("future_timestamps", text, None, {"": status.tallies.future_timestamps})
         yield from _connections(status)
         yield _gauge("gaps_open", "Gaps in series that are not closed yet.", None, {"": status.gaps_open})
+        yield _counter("gaps", "Gaps that were found in series, by reason.", "reason", status.tallies.gaps)
+        text = "Ids of series that will never come; the gap journal has them one by one."
+        yield _counter("gap_ids_lost", text, None, {"": status.tallies.gap_ids_lost})
+        text = "REST weight spent within the last minute; REST_WEIGHT_PER_MINUTE may be."
+        yield _gauge("rest_weight_used", text, None, {"": status.rest_weight_used})
         yield from _buffers(status)
         yield from _times(status)
         info = InfoMetricFamily(PREFIX + "build", "What is running.")

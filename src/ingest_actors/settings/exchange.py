@@ -14,7 +14,8 @@ from ingest_actors.settings.values import listed, matching, none_or, number, one
 _SYMBOL = matching(r"[\w\-.*?\[\]!]{1,50}", "symbols", upper=True)
 _STREAM_TYPE = matching(r"!?[A-Za-z][\w.+:\-]*(@[\w.+:\-]+)*", "stream types")
 _BACKFILL = none_or(listed(one_of("trade", "aggTrade"), "series: trade, aggTrade"))
-_LATER_CONTINUITY = "Takes effect with gap repair, which is not in this version."
+_LATER_SNAPSHOTS = "Takes effect with book snapshots, which are not in this version."
+_LATER_RESUME = "Takes effect with the resume of a restart, which is not in this version."
 
 
 class ExchangeSettings(BaseModel):
@@ -97,8 +98,8 @@ class ExchangeSettings(BaseModel):
         float | None,
         Spec(
             "How long a stream that should flow may be silent, s, before it is subscribed again, then moved to another"
-            " connection. By type: trades and klines 300, all others 60. A stream of a symbol with which nothing happens"
-            " may be silent for ever; so may `blockTrade` and `referencePrice`.",
+            " connection. By type: trades and klines 300, all others 60. A stream of a symbol with which nothing"
+            " happens may be silent for ever; so may `blockTrade` and `referencePrice`.",
             optional(number(1, 86_400)),
             unset="by type",
         ),
@@ -109,7 +110,6 @@ class ExchangeSettings(BaseModel):
             "REST weight that may be used of the 6,000 a minute that the exchange gives an address: the rest is left to"
             " others on it.",
             whole(1, 6000),
-            later=_LATER_CONTINUITY,
         ),
     ] = 3000
     depth_snapshot_interval_seconds: Annotated[
@@ -117,18 +117,17 @@ class ExchangeSettings(BaseModel):
         Spec(
             "A book snapshot is written this often, s, so that readers who come late find a book.",
             number(1, 86_400),
-            later=_LATER_CONTINUITY,
+            later=_LATER_SNAPSHOTS,
         ),
     ] = 3600.0
     depth_snapshot_limit: Annotated[
-        int, Spec("Price levels a side of a book snapshot.", whole(1, 5000), later=_LATER_CONTINUITY)
+        int, Spec("Price levels a side of a book snapshot.", whole(1, 5000), later=_LATER_SNAPSHOTS)
     ] = 1000
     backfill: Annotated[
         tuple[str, ...],
         Spec(
             "Which series are repaired from REST after a gap; `off` = none.",
             _BACKFILL,
-            later=_LATER_CONTINUITY,
         ),
     ] = ("trade", "aggTrade")
     gap_hold_seconds: Annotated[
@@ -136,7 +135,6 @@ class ExchangeSettings(BaseModel):
         Spec(
             "How long a gap may hold back its own series while it is being repaired, s; then it is repaired late.",
             number(0, 3600),
-            later=_LATER_CONTINUITY,
         ),
     ] = 10.0
     gap_hold_max_events: Annotated[
@@ -144,7 +142,6 @@ class ExchangeSettings(BaseModel):
         Spec(
             "How many events of its own series a gap may hold back while it is being repaired.",
             whole(0, 10_000_000),
-            later=_LATER_CONTINUITY,
         ),
     ] = 50_000
     resume_max_age_seconds: Annotated[
@@ -153,6 +150,6 @@ class ExchangeSettings(BaseModel):
             "A hole older than this, s, is not repaired by a restart: it is journalled as lost, and the service begins"
             " at the live edge.",
             number(0, 604_800),
-            later=_LATER_CONTINUITY,
+            later=_LATER_RESUME,
         ),
     ] = 3600.0

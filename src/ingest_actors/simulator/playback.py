@@ -13,12 +13,12 @@ from pathlib import Path
 import trio
 
 from ingest_actors.errors import SettingsError
+from ingest_actors.recordings.lines import raw_payload, symbol_of, time_ns
 from ingest_actors.simulator.clock import ExchangeClock
 from ingest_actors.simulator.config import SimulatorConfig
 from ingest_actors.simulator.market.symbol_names import check_status, refused_names
 from ingest_actors.simulator.recorded_rest import RecordedRest
 from ingest_actors.simulator.recording import Block, Recording
-from ingest_actors.simulator.recording_lines import raw_payload, symbol_of, time_ns
 from ingest_actors.simulator.rest_data import RestData
 from ingest_actors.simulator.session import Session
 from ingest_actors.simulator.wire import text_frame

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from ingest_actors.recordings.lines import RecordedAnswer, raw_payload, time_ns
 from ingest_actors.simulator.market.decimals import quote, text
 from ingest_actors.simulator.market.symbols import make_specs
 from ingest_actors.simulator.recorded_tickers import day_of, price_text, statistics, units
 from ingest_actors.simulator.recording import Block, Recording
-from ingest_actors.simulator.recording_lines import RecordedAnswer, raw_payload, time_ns
 from ingest_actors.simulator.rest_data import AggregateRow, KlineRow, TickerRow, TopRow, TradeRow
 from ingest_actors.simulator.rest_rules import RestRefusal
 

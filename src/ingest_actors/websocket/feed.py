@@ -81,6 +81,7 @@ async def open_feed(
     receive_pause_max_s: float = 0.001,
     intercept: Intercept | None = None,
     clock_ms: Callable[[], int] = wall_clock_ms,
+    clock_ns: Callable[[], int] | None = None,
 ) -> AsyncIterator[WebSocketFeed]:
     """Connect to a WebSocket server and receive its messages in batches, for as long as the context lasts.
 
@@ -104,6 +105,7 @@ async def open_feed(
         intercept: sees each list of text messages as it is cut, and returns those to be handed on. It is called
             synchronously and must not block.
         clock_ms: wall clock for `FrameBatch.received_at_ms`.
+        clock_ns: a finer one instead, ns since the epoch, for those who keep `FrameBatch.received_at_ns`.
 
     Raises:
         ExchangeUnreachable: it could not be opened.
@@ -121,6 +123,7 @@ async def open_feed(
             receive_pause_max_s=receive_pause_max_s,
             intercept=intercept,
             clock_ms=clock_ms,
+            clock_ns=clock_ns,
         )
     )
     failure: BaseException | None = None

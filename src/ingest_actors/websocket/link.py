@@ -154,10 +154,13 @@ class Link:
         if self.options.intercept is not None and not binary:
             messages = self.options.intercept(messages)
         if messages:
+            clock_ns = self.options.clock_ns
+            at_ns = self.options.clock_ms() * 1_000_000 if clock_ns is None else clock_ns()
             self.read_ahead.put(
                 FrameBatch(
                     messages,
-                    received_at_ms=self.options.clock_ms(),
+                    received_at_ms=at_ns // 1_000_000,
+                    received_at_ns=at_ns,
                     connection=self.options.name,
                     binary=binary,
                 )

@@ -36,6 +36,7 @@ class FeedOptions:
     receive_pause_max_s: float
     intercept: Intercept | None
     clock_ms: Callable[[], int]
+    clock_ns: Callable[[], int] | None
 
 
 class Opening:

@@ -8,15 +8,16 @@ A line is one of these:
 - ``https://<URL> -> <time>: <answer>``: an answer of REST;
 - ``<time> {"lastUpdateId":...}``: REST's depth answer for the only symbol of the file;
 - ``configuration: ...``, replies to control messages, empty lines: passed over.
+
+What `record` writes is of this kind too, with lines of its own between: see `own`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import NamedTuple
-
-from ingest_actors.simulator.handshake import parse_target
+from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 FRAMES = re.compile(rb'^([0-9.]+):? (\{"stream":"([^"\\]+)","data":.*\})\r?$', re.MULTILINE)
 """Finds every frame of a text at once, as tuples that fit `RecordedFrame`; what it leaves out is for `understand`."""
@@ -50,39 +51,64 @@ class RecordedAnswer(NamedTuple):
     body: bytes
 
 
-def understand(line: bytes) -> RecordedFrame | RecordedAnswer | tuple[str, ...] | None:
-    """A frame, an answer, names of streams (empty: nothing of interest); None: not a line of a recording."""
+class Subscribed(NamedTuple):
+    """Streams that were subscribed, whether they brought anything or not."""
+
+    streams: tuple[str, ...]
+    """Empty: a line of no interest."""
+
+
+class Timed(NamedTuple):
+    """A line of a time and a JSON object, which is none of the above: what `record` itself has to say."""
+
+    time: bytes
+    value: dict[str, Any]
+
+
+Line = RecordedFrame | RecordedAnswer | Subscribed | Timed
+"""What a line can be."""
+
+
+def understand(line: bytes) -> Line | None:
+    """What a line of a recording is; None: it is none."""
     stripped = line.strip()
     if not stripped or stripped.startswith(b"configuration: "):
-        return ()
+        return Subscribed(())
     subscribed = _SUBSCRIBED.fullmatch(line)
     if subscribed:
-        target = parse_target(subscribed[1].decode())
-        return target.streams if target else ()
+        return Subscribed(_streams_of(subscribed[1].decode()))
     answer = _ANSWER.fullmatch(line)
     if answer and _is_json(answer[3]):
         url = answer[1].decode()
         symbol = _SYMBOL_PARAMETER.search(url)
         endpoint = url.partition("?")[0].rpartition("/")[2]
-        return RecordedAnswer(time_ns(answer[2]), endpoint, symbol[1].upper() if symbol else "", answer[3])
+        return RecordedAnswer(time_ns(answer[2]), endpoint, unquote(symbol[1]).upper() if symbol else "", answer[3])
     timed = _TIMED.fullmatch(line)
     if not timed:
         return None
     return _understand_timed(timed[1], timed[2])
 
 
-def _understand_timed(time: bytes, text: bytes) -> RecordedFrame | RecordedAnswer | tuple[str, ...] | None:
+def _streams_of(target: str) -> tuple[str, ...]:
+    """The names in the path or the query of a WebSocket URL."""
+    path, _, query = unquote(target).partition("?")
+    named = [item.removeprefix("streams=") for item in query.split("&") if item.startswith("streams=")]
+    parts = "/".join([*named, path.removeprefix("/ws/")] if path.startswith("/ws/") else named).split("/")
+    return tuple(dict.fromkeys(part for part in parts if "@" in part))
+
+
+def _understand_timed(time: bytes, text: bytes) -> Line | None:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if isinstance(value.get("stream"), str) and "data" in value:
         return RecordedFrame(time, text, value["stream"].encode())
     if "lastUpdateId" in value:
         return RecordedAnswer(time_ns(time), "", "", text)
     if "result" in value or "error" in value:
-        return ()
-    return None
+        return Subscribed(())
+    return Timed(time, value)
 
 
 def _is_json(text: bytes) -> bool:

@@ -1,0 +1,516 @@
+"""Continuity: every series goes on where it ended, whichever connection or way its events come by.
+
+Owned by the supervisor, behind all connections, without input or output. Three who work with it:
+
+- The parser asks nothing as long as each event goes on where its series ended: it compares the id with `Series.staged`.
+  What does not fit it collects, and hands over in the step in which its batch goes downstream (`commit`). Until then
+  nothing has happened: a batch that is parsed again meets the same state (`begin`).
+- Whatever had to wait leaves by `ready`, in order. As long as something of a series is there, its new events queue up
+  behind it.
+- Whoever repairs takes from `gaps` and brings what was missing (`fill`), or says that it will not come (`lose`).
+
+Times are seconds of one clock for holding, and ms of the wall clock for the journal.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Sequence as Sequence_
+from itertools import islice, pairwise
+from typing import NamedTuple
+
+import trio
+
+from ingest_actors.binance.gaps import Gap, Reason, ResolvedBy, State
+from ingest_actors.binance.sequence import Fate, Hole, Sequence
+from ingest_actors.binance.stream_table import Continuity as Kind
+from ingest_actors.binance.stream_table import EventKind
+from ingest_actors.messages import Event, Route
+
+SLOW = -1
+"""No id of an event: whose series has this as its next one goes the slow way."""
+
+
+_BY_ID = frozenset((Kind.CONSECUTIVE, Kind.OVERLAPPING))
+"""How events follow each other where each says which one comes before it."""
+
+DOUBTED_FROM = 5
+"""So many duplicates in a row are no longer taken for granted: the exchange may have begun its ids again."""
+
+DOUBT_S = 10.0
+"""Nor is one that nothing new has followed for so long."""
+
+DATABASE_LAG_MAX_S = 10.0
+"""What REST tells of trades is not older than that, or nothing can be said."""
+
+BELIEVED_FROM = 20
+"""So many events in a row whose ids follow each other are a new beginning, when nobody can be asked."""
+
+SERIES_MAX = 65_536
+"""Bounds what a peer that makes up names can cost; the whole spot market has a tenth of that."""
+
+
+class Series:
+    """One stream's events.
+
+    Attributes:
+        stream: its name.
+        symbol: upper case.
+        route: of its events.
+        hold_s: how long a hole may hold up what comes after it, seconds.
+        repairable: whether somebody fetches what is missing.
+        staged: the id that the parser expects next, beyond what is committed; `SLOW`: ask.
+        reached: while it is `SLOW` only since this batch, how far it had got in it.
+        sequence: what is committed.
+        queued: how many of its events are in `Continuity.ready`.
+        gaps: those that are open.
+        held_since: when its oldest hole was found.
+        suspects: events that seem to have been there before, and that nothing new has followed yet.
+        suspected_since: when the first of them came.
+    """
+
+    __slots__ = (
+        "gaps", "held_since", "hold_s", "queued", "reached", "repairable", "route",
+        "sequence", "staged", "stream", "suspected_since", "suspects", "symbol", "touched",
+    )  # fmt: skip
+
+    def __init__(self, stream: str, symbol: str, route: Route, *, hold_s: float, repairable: bool) -> None:
+        self.stream = stream
+        self.symbol = symbol
+        self.route = route
+        self.hold_s = hold_s
+        self.repairable = repairable
+        self.sequence: Sequence[Event] = Sequence()
+        self.staged = SLOW
+        self.reached: int | None = None
+        self.touched = False
+        self.queued = 0
+        self.gaps: list[Gap] = []
+        self.held_since = 0.0
+        self.suspects: list[Odd] = []
+        self.suspected_since = 0.0
+
+    def resume(self, next_id: int, late: tuple[Hole, ...] = ()) -> None:
+        """Go on where an earlier process ended, before anything has come.
+
+        Args:
+            next_id: the id after the last one.
+            late: holes below it that may still be filled.
+        """
+        self.sequence = Sequence(next_id, late)
+        self.staged = next_id
+
+    @property
+    def smooth(self) -> bool:
+        """Whether the parser may go on by itself."""
+        return not self.queued and not self.sequence.held and not self.suspects and self.sequence.next_id is not None
+
+
+class Odd(NamedTuple):
+    """An event that does not go on where its series ended, as far as the parser can tell."""
+
+    series: Series
+    first: int
+    last: int
+    event: Event
+
+
+class Journalled(NamedTuple):
+    """A record of the journal, in its place among the events of the series."""
+
+    gap: Gap
+    state: State
+    at_ms: int
+    value: bytes
+    """What it says: as things were when it was made."""
+
+
+class Continuity:
+    """All series of a service.
+
+    Args:
+        hold_s: by the kind of event, how long a hole may hold up what comes after it, seconds; None: nobody fetches
+            what is missing, so nothing is held up.
+        late: makes the event of one that comes after those that should follow it.
+        journal: makes the event of a record of the journal.
+        held_max: events of one series that may wait behind a hole.
+        bytes_max: what all events that wait may be counted as in memory.
+        clock: seconds.
+        clock_ms: wall clock, ms since the epoch.
+
+    Attributes:
+        ready: what leaves next, and what the journal is to be told between.
+        gaps: open gaps by name, oldest first.
+        doubts: series of which it is doubtful whether their ids have begun again.
+        size_bytes: what the events that wait are counted as in memory.
+        on_drop: told of duplicates that are dropped.
+        on_journal: told of every record of the journal.
+    """
+
+    def __init__(
+        self,
+        *,
+        hold_s: Callable[[EventKind], float | None],
+        late: Callable[[Event], Event],
+        journal: Callable[[Journalled], Event],
+        held_max: int,
+        bytes_max: int,
+        clock: Callable[[], float],
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self.ready: deque[tuple[Series, Event | Journalled]] = deque()
+        self.gaps: dict[str, Gap] = {}
+        self.doubts: dict[str, Series] = {}
+        self.size_bytes = 0
+        self._holding: dict[Series, None] = {}
+        self._bytes_max = bytes_max
+        self._hold_s = hold_s
+        self._late = late
+        self._journal = journal
+        self.on_drop: Callable[[Counter[Route]], None] = lambda _routes: None
+        self.on_journal: Callable[[Gap, State], None] = lambda _gap, _state: None
+        self._changed = trio.Event()
+        self._held_max = held_max
+        self._clock = clock
+        self._clock_ms = clock_ms
+        self._series: dict[str, Series] = {}
+        self._touched: list[Series] = []
+
+    def series(self, kind: EventKind, stream: str, symbol: str, route: Route) -> Series | None:
+        """The series that the events of a stream belong to; None when nothing is known of how they follow each other.
+
+        Args:
+            kind: of the events.
+            stream: its name.
+            symbol: upper case.
+            route: of the events.
+        """
+        known = self._series.get(stream)
+        if known is None and len(self._series) < SERIES_MAX and kind.continuity in _BY_ID:
+            hold_s = self._hold_s(kind)
+            known = Series(stream, symbol, route, hold_s=hold_s or 0.0, repairable=hold_s is not None)
+            self._series[stream] = known
+        return known
+
+    def routes(self) -> Iterator[Route]:
+        """The route of each event that is held or ready; for the ledger."""
+        for series in self._holding:
+            for _ in range(series.sequence.held + len(series.suspects)):
+                yield series.route
+        for series, item in self.ready:
+            if not isinstance(item, Journalled):
+                yield series.route
+
+    # -- for the parser
+
+    def begin(self) -> None:
+        """A batch is parsed, perhaps again: what was staged and not committed is forgotten."""
+        for series in self._touched:
+            series.touched = False
+            self._stage(series)
+        self._touched.clear()
+
+    def touch(self, series: Series) -> None:
+        """The parser moves `staged`, or sets it to `SLOW`; once a batch is enough."""
+        series.touched = True
+        self._touched.append(series)
+
+    def commit(self, odd: Sequence_[Odd], reason: Reason = Reason.DISCONNECTED) -> None:
+        """The batch has gone downstream; what did not fit is taken now."""
+        for series in self._touched:
+            series.touched = False
+            reached = series.staged if series.staged != SLOW else series.reached
+            if reached is not None:  # else nothing of it went straight on
+                series.sequence.next_id = reached
+        self._touched.clear()
+        changed = dict.fromkeys(item.series for item in odd)
+        for item in odd:
+            if self._offer(item, ResolvedBy.OTHER_CONNECTION, reason) is Fate.DUPLICATE:
+                self._suspect(item)
+            else:
+                self._dismiss(item.series)
+        for series in changed:
+            self._settle(series)
+
+    # -- for whoever hands on what is ready
+
+    def next_ready(self, count_max: int) -> list[Event]:
+        """What may go now, in order, at most so many; it stays until `took` is called."""
+        items = [item for _, item in islice(self.ready, count_max)]
+        return [self._journal(item) if isinstance(item, Journalled) else item for item in items]
+
+    async def wait_changed(self) -> None:
+        """Until something may be ready that was not, or due sooner, or a gap was opened, or there is more room."""
+        await self._changed.wait()
+
+    async def wait_room(self) -> None:
+        """Until less waits than may."""
+        while self.size_bytes > self._bytes_max:
+            await self._changed.wait()
+
+    def took(self, count: int) -> None:
+        """The first of `ready` have gone downstream."""
+        for _ in range(count):
+            series, item = self.ready.popleft()
+            if not isinstance(item, Journalled):
+                series.queued -= 1
+                self.size_bytes -= size_of(item)
+            if not series.touched:
+                self._stage(series)
+        self._ring()
+
+    # -- for repair
+
+    def fill(self, gap: Gap, first: int, last: int, event: Event) -> bool:
+        """An event that was missing is brought from REST; whether it was missing still.
+
+        What is in no open gap is left to the stream, which has it or will have it.
+        """
+        series = self._series[gap.stream]
+        if gap.name not in self.gaps or not gap.hole.first <= first <= last <= gap.hole.last:
+            return False
+        fate = self._offer(Odd(series, first, last, event), ResolvedBy.REST_BACKFILL, Reason.DISCONNECTED)
+        self._settle(series)
+        return fate is not Fate.DUPLICATE
+
+    def missing(self, gap: Gap) -> Hole | None:
+        """The first ids of a gap that are missing still; None when none is, and it is over."""
+        return self._series[gap.stream].sequence.missing(gap.hole) if gap.name in self.gaps else None
+
+    def skip(self, gap: Gap, hole: Hole, reason: Reason | None = None) -> None:
+        """Some ids of a gap will never come: what waits for them goes on.
+
+        Args:
+            gap: what they belong to.
+            hole: the ids.
+            reason: why, if that is known better than when the gap was found.
+        """
+        series = self._series[gap.stream]
+        if reason is not None:
+            gap.reason = reason
+        gap.lost += len(hole)
+        self._leave_all(series, series.sequence.skip(hole))
+        if series.sequence.held:
+            series.held_since = self._clock()
+        self._close_if_over(series, gap)
+        self._settle(series)
+
+    def lose(self, gap: Gap, reason: Reason | None = None) -> None:
+        """Nothing more of a gap will come."""
+        while (hole := self.missing(gap)) is not None:
+            self.skip(gap, hole, reason)
+
+    def expire(self) -> None:
+        """Holes that have held up their series for long enough hold it up no more."""
+        now = self._clock()
+        for series in list(self._holding):
+            while series.sequence.held and (
+                now >= series.held_since + series.hold_s
+                or series.sequence.held > self._held_max
+                or self.size_bytes > self._bytes_max
+            ):
+                if series.repairable:
+                    self._give_up(series)
+                else:
+                    self.lose(series.gaps[0])
+            if series.suspects and now >= series.suspected_since + DOUBT_S:
+                self._doubt(series)
+            self._settle(series)
+
+    def let_go(self) -> None:
+        """Nothing more will come: hold nothing up any longer."""
+        for series in list(self._holding):
+            self._dismiss(series)
+            while series.sequence.held:
+                self._give_up(series)
+            self._settle(series)
+
+    def next_expiry(self) -> float | None:
+        """When `expire` is due next."""
+        due = [series.held_since + series.hold_s for series in self._holding if series.sequence.held]
+        due += [
+            series.suspected_since + DOUBT_S
+            for series in self._holding
+            if series.suspects and series.stream not in self.doubts
+        ]
+        return min(due, default=None)
+
+    # -- for whoever can ask the exchange where its ids are
+
+    def answer(self, series: Series, newest: int) -> bool:
+        """The exchange says which id of a series is its newest.
+
+        It may be a little behind the stream; when it is for long, the ids have begun again.
+
+        Returns:
+            Whether that is known now. If not, ask again.
+        """
+        if not series.suspects or series.sequence.next_id is None or newest >= series.sequence.next_id - 1:
+            self._dismiss(series)
+        elif self._clock() >= series.suspected_since + DATABASE_LAG_MAX_S:
+            self._begin_again(series)
+        else:
+            return False
+        self._settle(series)
+        return True
+
+    # --
+
+    def _offer(self, odd: Odd, by: ResolvedBy, reason: Reason) -> Fate:
+        series, first, last, event = odd
+        sequence = series.sequence
+        fate = sequence.offer(first, last, event)
+        if fate is Fate.FRESH:
+            self._leave(series, event)
+            self._leave_all(series, sequence.release())
+            if sequence.held:
+                series.held_since = self._clock()
+        elif fate is Fate.LATE:
+            self._leave(series, self._late(event))
+        elif fate is Fate.HELD:
+            self.size_bytes += size_of(event)
+            self._holding[series] = None
+            self._open(series, reason)
+        if fate is not Fate.DUPLICATE:
+            self._came(series, first, last, by)
+        return fate
+
+    def _open(self, series: Series, reason: Reason) -> None:
+        """Open a gap for what is newly missing."""
+        if series.sequence.held == 1:
+            series.held_since = self._clock()
+            self._ring()
+        known_to = max((gap.hole.last for gap in series.gaps), default=-1)
+        for hole in series.sequence.holes():
+            if hole.first > known_to:
+                gap = self._new_gap(series, hole, reason)
+                series.gaps.append(gap)
+                self.gaps[gap.name] = gap
+                self._tell(series, gap, State.OPEN)
+
+    def _new_gap(self, series: Series, hole: Hole, reason: Reason) -> Gap:
+        return Gap(
+            series.stream,
+            series.symbol,
+            series.route.event_type,
+            hole,
+            reason,
+            self._clock_ms(),
+            repairable=series.repairable,
+        )
+
+    def _came(self, series: Series, first: int, last: int, by: ResolvedBy) -> None:
+        for gap in series.gaps:
+            overlap = min(last, gap.hole.last) - max(first, gap.hole.first) + 1
+            if overlap > 0:
+                gap.recovered += overlap
+                gap.resolved_by = by
+                self._close_if_over(series, gap)
+                return
+
+    def _give_up(self, series: Series) -> None:
+        given_up = series.sequence.give_up()
+        assert given_up is not None
+        self._leave_all(series, given_up.released)
+        series.held_since = self._clock()
+
+    def _close_if_over(self, series: Series, gap: Gap) -> None:
+        if gap.over:
+            self._end(series, gap, State.LOST if gap.lost else State.CLOSED)
+
+    def _end(self, series: Series, gap: Gap, state: State) -> None:
+        series.gaps = [other for other in series.gaps if other is not gap]
+        self.gaps.pop(gap.name, None)
+        self._tell(series, gap, state)
+
+    def _tell(self, series: Series, gap: Gap, state: State) -> None:
+        now_ms = self._clock_ms()
+        value = gap.record(state, None if state is State.OPEN else now_ms)
+        self.ready.append((series, Journalled(gap, state, now_ms, value)))
+        self.on_journal(gap, state)
+        self._ring()
+
+    def _leave(self, series: Series, event: Event) -> None:
+        self.size_bytes += size_of(event)
+        self._leave_all(series, (event,))
+
+    def _leave_all(self, series: Series, held: Iterable[Event]) -> None:
+        """What was held goes; it is counted in memory already."""
+        for event in held:
+            series.queued += 1
+            self.ready.append((series, event))
+        self._ring()
+
+    # -- ids that begin again
+
+    def _suspect(self, item: Odd) -> None:
+        series = item.series
+        if not series.suspects:
+            series.suspected_since = self._clock()
+            self._holding[series] = None
+            self._ring()
+        series.suspects.append(item)
+        self.size_bytes += size_of(item.event)
+        if len(series.suspects) >= DOUBTED_FROM:
+            self._doubt(series)
+
+    def _doubt(self, series: Series) -> None:
+        run = series.suspects
+        if not series.repairable or len(run) > self._held_max or self.size_bytes > self._bytes_max:
+            follow = all(after.first == before.last + 1 for before, after in pairwise(run))
+            if len(run) >= BELIEVED_FROM and follow:
+                self._begin_again(series)
+            elif not follow or len(run) >= BELIEVED_FROM or self._clock() >= series.suspected_since + DOUBT_S:
+                self._dismiss(series)
+        elif series.stream not in self.doubts:
+            self.doubts[series.stream] = series
+            self._ring()
+
+    def _dismiss(self, series: Series) -> None:
+        """Suspects were duplicates."""
+        if series.suspects:
+            self.size_bytes -= sum(size_of(item.event) for item in series.suspects)
+            self.on_drop(Counter(item.event[3] for item in series.suspects))
+            series.suspects.clear()
+        self.doubts.pop(series.stream, None)
+
+    def _begin_again(self, series: Series) -> None:
+        """Suspects are the first of a new sequence."""
+        suspects, series.suspects = series.suspects, []
+        self.doubts.pop(series.stream, None)
+        while series.sequence.held:
+            self._give_up(series)
+        for gap in list(series.gaps):
+            self.lose(gap)
+        end = (series.sequence.next_id or 0) - 1
+        gap = self._new_gap(series, Hole(suspects[0].first, end), Reason.EXCHANGE_RESET)
+        gap.lost = len(gap.hole)
+        self._tell(series, gap, State.OPEN)
+        self._tell(series, gap, State.LOST)
+        series.sequence = Sequence()
+        for item in suspects:
+            self.size_bytes -= size_of(item.event)
+            self._offer(item, ResolvedBy.OTHER_CONNECTION, Reason.DISCONNECTED)
+
+    def _settle(self, series: Series) -> None:
+        """After anything was done to a series."""
+        if not series.sequence.held and not series.suspects:
+            self._holding.pop(series, None)
+        if not series.touched:
+            self._stage(series)
+
+    def _ring(self) -> None:
+        if not self._changed.is_set():
+            self._changed.set()
+            self._changed = trio.Event()
+
+    def _stage(self, series: Series) -> None:
+        next_id = series.sequence.next_id
+        series.staged = next_id if series.smooth and next_id is not None else SLOW
+        series.reached = None
+
+
+def size_of(event: Event) -> int:
+    """What an event is counted as in memory."""
+    return len(event[0]) + event[3].overhead_bytes

@@ -1,0 +1,298 @@
+"""Whatever comes in whatever order, however often a batch is parsed: each event leaves once and in order."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest_actors.binance.continuity import DATABASE_LAG_MAX_S, DOUBT_S, SLOW, Continuity, Journalled, Odd
+from ingest_actors.binance.gaps import Reason, State
+from ingest_actors.binance.journal import Journal
+from ingest_actors.binance.stream_table import StreamTable
+from ingest_actors.messages import Route
+
+ROUTE = Route("trade", ("raw", "trades"))
+LATE = Route("late", ("raw", "trades"))
+
+
+def event(number):
+    return (b"%d" % number, b"BTCUSDT", 0, ROUTE)
+
+
+class World:
+    """A parser's half of the work, in the order in which the real one does it."""
+
+    def __init__(self, *, next_id=1, hold_s=10.0, held_max=1000):
+        self.now = 0.0
+        self.continuity = Continuity(
+            hold_s=lambda kind: hold_s,
+            late=lambda event: (event[0], event[1], event[2], LATE),
+            journal=Journal("gaps").record,
+            held_max=held_max,
+            bytes_max=10**9,
+            clock=lambda: self.now,
+            clock_ms=lambda: 1_000_000 + int(self.now * 1000),
+        )
+        self.continuity.on_drop = self.drop
+        self.series = self.continuity.series(StreamTable().kind("trade"), "btcusdt@trade", "BTCUSDT", ROUTE)
+        if next_id is not None:
+            self.series.resume(next_id)
+        self.left = []
+        self.journal = []
+        self.duplicates = 0
+
+    def drop(self, routes):
+        self.duplicates += sum(routes.values())
+
+    def parse(self, numbers):
+        """What the parser does with a batch before anything is decided."""
+        self.continuity.begin()
+        series, straight, odd = self.series, [], []
+        for number in numbers:
+            if not series.touched:
+                self.continuity.touch(series)
+            if number == series.staged:
+                series.staged = number + 1
+                straight.append(number)
+                continue
+            if series.staged != SLOW:
+                series.reached = series.staged
+                series.staged = SLOW
+            odd.append(Odd(series, number, number, event(number)))
+        return straight, odd
+
+    def batch(self, *numbers):
+        straight, odd = self.parse(numbers)
+        self.left += straight
+        self.continuity.commit(odd)
+
+    def flush(self):
+        while self.continuity.ready:
+            _, item = self.continuity.ready[0]
+            if isinstance(item, Journalled):
+                self.journal.append((item.gap.hole.first, item.gap.hole.last, item.state, item.gap.recovered))
+            else:
+                self.left.append(int(item[0]) if item[3] is ROUTE else -int(item[0]))
+            self.continuity.took(1)
+
+    def fill(self, *numbers):
+        return [self.fill_one(number) for number in numbers]
+
+    def fill_one(self, number):
+        gaps = [gap for gap in self.continuity.gaps.values() if gap.hole.first <= number <= gap.hole.last]
+        return bool(gaps) and self.continuity.fill(gaps[0], number, number, event(number))
+
+
+def test_what_goes_on_where_it_ended_is_not_even_looked_at():
+    world = World()
+    world.batch(1, 2, 3)
+    world.batch(4)
+    assert (world.left, len(world.continuity.ready), world.series.staged) == ([1, 2, 3, 4], 0, 5)
+
+
+def test_a_hole_holds_its_series_until_it_is_filled():
+    world = World()
+    world.batch(1, 4, 5)
+    world.flush()
+    assert world.left == [1]
+    assert list(world.continuity.routes()) == [ROUTE, ROUTE]
+    (gap,) = world.continuity.gaps.values()
+    assert (gap.name, gap.reason, gap.detected_at_ms) == ("btcusdt@trade:2-3", Reason.DISCONNECTED, 1_000_000)
+    assert world.fill(2, 2, 3) == [True, False, True]
+    world.batch(6)
+    world.flush()
+    assert world.left == [1, 2, 3, 4, 5, 6]
+    assert [entry[2] for entry in world.journal] == [State.OPEN, State.CLOSED]
+    assert world.journal[-1] == (2, 3, State.CLOSED, 2)
+    assert world.continuity.gaps == {}
+    world.batch(7)
+    assert (world.left[-1], len(world.continuity.ready), world.series.staged) == (7, 0, 8)
+
+
+def test_a_batch_that_is_parsed_again_meets_the_same_state():
+    world = World()
+    world.parse([1, 2, 5, 6])
+    world.parse([1, 2, 5])
+    world.batch(1, 2, 5, 6)
+    assert (world.left, world.series.sequence.next_id, world.series.sequence.held) == ([1, 2], 3, 2)
+    assert world.duplicates == 0
+
+
+def test_duplicates_are_dropped_and_counted():
+    world = World()
+    world.batch(1, 2)
+    world.batch(1, 2, 2, 3)
+    world.flush()
+    assert (world.left, world.duplicates) == ([1, 2, 3], 3)
+
+
+def test_new_events_queue_up_behind_those_that_are_ready():
+    world = World()
+    world.batch(3)
+    assert world.fill(1, 2) == [True, True]
+    world.batch(4, 5)
+    assert world.left == []
+    world.flush()
+    assert world.left == [1, 2, 3, 4, 5]
+
+
+def test_a_series_is_held_up_no_longer_than_it_may_be_and_what_comes_then_is_late():
+    world = World(hold_s=10.0)
+    world.batch(1, 5)
+    world.now = 9.9
+    world.continuity.expire()
+    world.flush()
+    assert (world.left, world.continuity.next_expiry()) == ([1], 10.0)
+    world.now = 10.0
+    world.continuity.expire()
+    world.flush()
+    assert (world.left, world.journal) == ([1, 5], [(2, 4, State.OPEN, 0)])
+    assert world.fill(3) == [True]
+    world.batch(6)
+    world.fill(2, 4)
+    world.flush()
+    assert world.left == [1, 5, -3, 6, -2, -4]
+    assert world.journal == [(2, 4, State.OPEN, 0), (2, 4, State.CLOSED, 3)]
+
+
+def test_what_comes_late_while_a_batch_waits_for_room_does_not_hold_the_batch_up():
+    world = World(hold_s=0.0)
+    world.batch(1, 3)
+    world.continuity.expire()
+    world.flush()
+    straight, odd = world.parse([4, 5])
+    assert world.fill(2) == [True]
+    world.left += straight
+    world.continuity.commit(odd)
+    world.flush()
+    world.batch(6)
+    assert world.left == [1, 3, 4, 5, -2, 6]
+
+
+def test_no_more_is_held_than_may_be():
+    world = World(held_max=3)
+    world.batch(1, 3, 4, 5, 6)
+    world.continuity.expire()
+    world.flush()
+    assert world.left == [1, 3, 4, 5, 6]
+
+
+def test_what_will_never_come_is_journalled_as_lost_and_the_series_goes_on():
+    world = World()
+    world.batch(1, 4)
+    (gap,) = world.continuity.gaps.values()
+    world.fill(2)
+    world.continuity.lose(gap, Reason.EXCHANGE_SKIPPED)
+    world.flush()
+    assert world.left == [1, 2, 4]
+    assert world.journal[-1] == (2, 3, State.LOST, 1)
+    assert world.series.sequence.late == []
+    assert world.fill(3) == [False]
+    world.batch(5)
+    assert world.left == [1, 2, 4, 5]
+
+
+def test_the_journal_tells_a_gap_in_the_place_where_it_is():
+    world = World(hold_s=0.0)
+    world.batch(1, 3)
+    world.continuity.expire()
+    (first, second) = [item for _, item in world.continuity.ready]
+    assert isinstance(first, Journalled)
+    assert json.loads(first.value)["gap"] == "btcusdt@trade:2-2"
+    assert second[0] == b"3"
+
+
+def test_the_first_event_of_a_series_without_a_past_begins_it():
+    world = World(next_id=None)
+    world.batch(17, 18)
+    world.flush()
+    world.batch(19)
+    assert (world.left, world.continuity.gaps, world.series.staged) == ([17, 18, 19], {}, 20)
+
+
+def test_ids_that_begin_again_are_a_new_sequence_once_the_exchange_says_so():
+    world = World()
+    world.batch(*range(1, 101))
+    world.batch(7, 8, 9, 10, 11)
+    world.flush()
+    assert (world.left[-1], list(world.continuity.doubts)) == (100, ["btcusdt@trade"])
+    world.batch(12)
+    assert not world.continuity.answer(world.series, newest=12)
+    world.now = DATABASE_LAG_MAX_S
+    assert world.continuity.answer(world.series, newest=12)
+    world.batch(13)
+    world.flush()
+    assert world.left[100:] == [7, 8, 9, 10, 11, 12, 13]
+    assert world.journal == [(7, 100, State.OPEN, 0), (7, 100, State.LOST, 0)]
+    assert (world.duplicates, world.continuity.size_bytes, list(world.continuity.routes())) == (0, 0, [])
+    world.batch(14)
+    assert (world.left[-1], world.series.staged) == (14, 15)
+
+
+def test_ids_that_the_exchange_has_gone_beyond_are_duplicates_however_many():
+    world = World()
+    world.batch(*range(1, 101))
+    world.batch(7, 8, 9, 10, 11)
+    assert not world.continuity.answer(world.series, newest=98)
+    assert world.continuity.answer(world.series, newest=100)
+    world.batch(101)
+    world.flush()
+    assert (world.left[100:], world.duplicates, world.continuity.size_bytes) == ([101], 5, 0)
+    assert world.continuity.doubts == {}
+
+
+def test_one_duplicate_is_doubted_when_nothing_new_follows():
+    world = World()
+    world.batch(1, 2, 3, 2)
+    assert (list(world.continuity.routes()), world.continuity.next_expiry()) == ([ROUTE], DOUBT_S)
+    world.now = DOUBT_S
+    world.continuity.expire()
+    assert list(world.continuity.doubts) == ["btcusdt@trade"]
+    world.batch(4)
+    assert (world.continuity.doubts, world.duplicates) == ({}, 1)
+
+
+def test_without_anybody_to_ask_a_long_run_is_believed():
+    world = World(hold_s=None)
+    world.batch(*range(1, 101))
+    world.batch(*range(7, 26))
+    world.flush()
+    assert world.left[-1] == 100
+    world.batch(26)
+    world.flush()
+    assert world.left[100:] == list(range(7, 27))
+
+
+@given(st.data())
+def test_every_event_leaves_once_and_in_order_and_every_hole_is_told(data):
+    world = World(hold_s=5.0, held_max=data.draw(st.integers(3, 30)))
+    came = set()
+    for _ in range(data.draw(st.integers(1, 25))):
+        match data.draw(st.integers(0, 5)):
+            case 0 | 1 | 2:
+                numbers = data.draw(st.lists(st.integers(1, 40), max_size=10))
+                if data.draw(st.booleans()):
+                    world.parse(numbers)  # and the parser crashes
+                world.batch(*numbers)
+                came |= set(numbers)
+            case 3:
+                numbers = data.draw(st.lists(st.integers(1, 40), max_size=10))
+                came |= {number for number, taken in zip(numbers, world.fill(*numbers), strict=True) if taken}
+            case 4:
+                world.flush()
+            case 5:
+                world.now += data.draw(st.floats(0, 7))
+                world.continuity.expire()
+    world.flush()
+    sequence = world.series.sequence
+    in_order = [number for number in world.left if number > 0]
+    late = [-number for number in world.left if number < 0]
+    assert in_order == sorted(set(in_order))
+    assert len(late) == len(set(late))
+    assert set(late).isdisjoint(in_order)
+    assert {*in_order, *late, *(int(item[0]) for item in sequence.held_items())} == came
+    missing = {n for hole in (*sequence.late, *sequence.holes()) for n in range(hole.first, hole.last + 1)}
+    told = {n for gap in world.continuity.gaps.values() for n in range(gap.hole.first, gap.hole.last + 1)}
+    assert missing <= told
+    opened = [entry[:2] for entry in world.journal if entry[2] is State.OPEN]
+    assert len(opened) == len(set(opened))

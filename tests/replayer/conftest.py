@@ -1,0 +1,5 @@
+"""What these tests share."""
+
+from recorded_files import no_threads
+
+__all__ = ["no_threads"]
