@@ -132,7 +132,7 @@ class Topology:
         self.overview.count_held(self._events)
         self.overview.count_held(self._batches)
         self.overview.ledger.add_holder(self._continuity.routes)
-        self._continuity.on_drop = self.overview.ledger.drop
+        self._continuity.doubts.on_drop = self.overview.ledger.drop
         self._continuity.on_journal = self._tell_gap
         self.overview.gaps_open = lambda: len(self._continuity.gaps)
         self.overview.waiting_bytes = lambda: self._continuity.size_bytes

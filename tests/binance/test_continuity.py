@@ -5,9 +5,11 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_actors.binance.continuity import DATABASE_LAG_MAX_S, DOUBT_S, SLOW, Continuity, Journalled, Odd
+from ingest_actors.binance.begun_again import DATABASE_LAG_MAX_S, DOUBT_S
+from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.gaps import Reason, State
 from ingest_actors.binance.journal import Journal
+from ingest_actors.binance.series import SLOW, Odd
 from ingest_actors.binance.stream_table import StreamTable
 from ingest_actors.messages import Route
 
@@ -33,7 +35,7 @@ class World:
             clock=lambda: self.now,
             clock_ms=lambda: 1_000_000 + int(self.now * 1000),
         )
-        self.continuity.on_drop = self.drop
+        self.continuity.doubts.on_drop = self.drop
         self.series = self.continuity.series(StreamTable().kind("trade"), "btcusdt@trade", "BTCUSDT", ROUTE)
         if next_id is not None:
             self.series.resume(next_id)
@@ -67,13 +69,14 @@ class World:
         self.continuity.commit(odd)
 
     def flush(self):
-        while self.continuity.ready:
-            _, item = self.continuity.ready[0]
-            if isinstance(item, Journalled):
-                self.journal.append((item.gap.hole.first, item.gap.hole.last, item.state, item.gap.recovered))
-            else:
-                self.left.append(int(item[0]) if item[3] is ROUTE else -int(item[0]))
-            self.continuity.took(1)
+        while events := self.continuity.next_ready(3):
+            for value, _, _, route in events:
+                if route.event_type == "gap":
+                    gap = json.loads(value)
+                    self.journal.append((gap["first_id"], gap["last_id"], State(gap["state"]), gap["recovered"]))
+                else:
+                    self.left.append(int(value) if route is ROUTE else -int(value))
+            self.continuity.took(len(events))
 
     def fill(self, *numbers):
         return [self.fill_one(number) for number in numbers]
@@ -87,7 +90,7 @@ def test_what_goes_on_where_it_ended_is_not_even_looked_at():
     world = World()
     world.batch(1, 2, 3)
     world.batch(4)
-    assert (world.left, len(world.continuity.ready), world.series.staged) == ([1, 2, 3, 4], 0, 5)
+    assert (world.left, world.continuity.waiting, world.series.staged) == ([1, 2, 3, 4], 0, 5)
 
 
 def test_a_hole_holds_its_series_until_it_is_filled():
@@ -106,7 +109,7 @@ def test_a_hole_holds_its_series_until_it_is_filled():
     assert world.journal[-1] == (2, 3, State.CLOSED, 2)
     assert world.continuity.gaps == {}
     world.batch(7)
-    assert (world.left[-1], len(world.continuity.ready), world.series.staged) == (7, 0, 8)
+    assert (world.left[-1], world.continuity.waiting, world.series.staged) == (7, 0, 8)
 
 
 def test_a_batch_that_is_parsed_again_meets_the_same_state():
@@ -196,9 +199,8 @@ def test_the_journal_tells_a_gap_in_the_place_where_it_is():
     world = World(hold_s=0.0)
     world.batch(1, 3)
     world.continuity.expire()
-    (first, second) = [item for _, item in world.continuity.ready]
-    assert isinstance(first, Journalled)
-    assert json.loads(first.value)["gap"] == "btcusdt@trade:2-2"
+    (first, second) = world.continuity.next_ready(10)
+    assert json.loads(first[0])["gap"] == "btcusdt@trade:2-2"
     assert second[0] == b"3"
 
 
@@ -215,7 +217,7 @@ def test_ids_that_begin_again_are_a_new_sequence_once_the_exchange_says_so():
     world.batch(*range(1, 101))
     world.batch(7, 8, 9, 10, 11)
     world.flush()
-    assert (world.left[-1], list(world.continuity.doubts)) == (100, ["btcusdt@trade"])
+    assert (world.left[-1], list(world.continuity.doubts.open)) == (100, ["btcusdt@trade"])
     world.batch(12)
     assert not world.continuity.answer(world.series, newest=12)
     world.now = DATABASE_LAG_MAX_S
@@ -238,7 +240,7 @@ def test_ids_that_the_exchange_has_gone_beyond_are_duplicates_however_many():
     world.batch(101)
     world.flush()
     assert (world.left[100:], world.duplicates, world.continuity.size_bytes) == ([101], 5, 0)
-    assert world.continuity.doubts == {}
+    assert world.continuity.doubts.open == {}
 
 
 def test_one_duplicate_is_doubted_when_nothing_new_follows():
@@ -247,9 +249,9 @@ def test_one_duplicate_is_doubted_when_nothing_new_follows():
     assert (list(world.continuity.routes()), world.continuity.next_expiry()) == ([ROUTE], DOUBT_S)
     world.now = DOUBT_S
     world.continuity.expire()
-    assert list(world.continuity.doubts) == ["btcusdt@trade"]
+    assert list(world.continuity.doubts.open) == ["btcusdt@trade"]
     world.batch(4)
-    assert (world.continuity.doubts, world.duplicates) == ({}, 1)
+    assert (world.continuity.doubts.open, world.duplicates) == ({}, 1)
 
 
 def test_without_anybody_to_ask_a_long_run_is_believed():

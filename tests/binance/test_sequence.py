@@ -102,6 +102,18 @@ def test_one_hole_between_two_that_wait_is_told_apart():
     assert sequence.holes() == [Hole(1, 2), Hole(4, 6)]
     assert sum(map(len, sequence.holes())) == 5
     assert sequence.held_items() == [3, 7]
+    assert sequence.last_hole() == Hole(4, 6)
+    offered(sequence, 8)
+    assert sequence.last_hole() is None
+
+
+def test_the_last_hole_is_before_what_came_last():
+    sequence = Sequence(next_id=1)
+    assert sequence.last_hole() is None
+    offered(sequence, 5)
+    assert sequence.last_hole() == Hole(1, 4)
+    offered(sequence, 3)
+    assert sequence.last_hole() == Hole(4, 4)
 
 
 @given(st.data())

@@ -11,11 +11,11 @@ import time
 
 import pytest
 import trio
-from ingest_actors.recordings.lines import time_ns
 from invariants import Invariants
 from market_run import MarketRun
 from simulator_support import Listener, advance, make_market, record_market
 
+from ingest_actors.recordings.lines import time_ns
 from ingest_actors.simulator import invent_symbols
 from ingest_actors.simulator.recording import Recording
 

@@ -5,125 +5,32 @@ Owned by the supervisor, behind all connections, without input or output. Three 
 - The parser asks nothing as long as each event goes on where its series ended: it compares the id with `Series.staged`.
   What does not fit it collects, and hands over in the step in which its batch goes downstream (`commit`). Until then
   nothing has happened: a batch that is parsed again meets the same state (`begin`).
-- Whatever had to wait leaves by `ready`, in order. As long as something of a series is there, its new events queue up
-  behind it.
-- Whoever repairs takes from `gaps` and brings what was missing (`fill`), or says that it will not come (`lose`).
+- Whatever had to wait leaves by `next_ready`, in order. As long as something of a series is there, its new events queue
+  up behind it.
+- Whoever repairs takes from `gaps` and brings what was missing (`fill`), or says that it will not come (`skip`).
 
 Times are seconds of one clock for holding, and ms of the wall clock for the journal.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Sequence_
-from itertools import islice, pairwise
-from typing import NamedTuple
 
-import trio
-
+from ingest_actors.binance.begun_again import Doubts
+from ingest_actors.binance.departures import Departures
 from ingest_actors.binance.gaps import Gap, Reason, ResolvedBy, State
 from ingest_actors.binance.sequence import Fate, Hole, Sequence
+from ingest_actors.binance.series import SLOW, Journalled, Odd, Series, size_of
 from ingest_actors.binance.stream_table import Continuity as Kind
 from ingest_actors.binance.stream_table import EventKind
 from ingest_actors.messages import Event, Route
 
-SLOW = -1
-"""No id of an event: whose series has this as its next one goes the slow way."""
-
-
 _BY_ID = frozenset((Kind.CONSECUTIVE, Kind.OVERLAPPING))
 """How events follow each other where each says which one comes before it."""
 
-DOUBTED_FROM = 5
-"""So many duplicates in a row are no longer taken for granted: the exchange may have begun its ids again."""
-
-DOUBT_S = 10.0
-"""Nor is one that nothing new has followed for so long."""
-
-DATABASE_LAG_MAX_S = 10.0
-"""What REST tells of trades is not older than that, or nothing can be said."""
-
-BELIEVED_FROM = 20
-"""So many events in a row whose ids follow each other are a new beginning, when nobody can be asked."""
-
 SERIES_MAX = 65_536
 """Bounds what a peer that makes up names can cost; the whole spot market has a tenth of that."""
-
-
-class Series:
-    """One stream's events.
-
-    Attributes:
-        stream: its name.
-        symbol: upper case.
-        route: of its events.
-        hold_s: how long a hole may hold up what comes after it, seconds.
-        repairable: whether somebody fetches what is missing.
-        staged: the id that the parser expects next, beyond what is committed; `SLOW`: ask.
-        reached: while it is `SLOW` only since this batch, how far it had got in it.
-        sequence: what is committed.
-        queued: how many of its events are in `Continuity.ready`.
-        gaps: those that are open.
-        held_since: when its oldest hole was found.
-        suspects: events that seem to have been there before, and that nothing new has followed yet.
-        suspected_since: when the first of them came.
-    """
-
-    __slots__ = (
-        "gaps", "held_since", "hold_s", "queued", "reached", "repairable", "route",
-        "sequence", "staged", "stream", "suspected_since", "suspects", "symbol", "touched",
-    )  # fmt: skip
-
-    def __init__(self, stream: str, symbol: str, route: Route, *, hold_s: float, repairable: bool) -> None:
-        self.stream = stream
-        self.symbol = symbol
-        self.route = route
-        self.hold_s = hold_s
-        self.repairable = repairable
-        self.sequence: Sequence[Event] = Sequence()
-        self.staged = SLOW
-        self.reached: int | None = None
-        self.touched = False
-        self.queued = 0
-        self.gaps: list[Gap] = []
-        self.held_since = 0.0
-        self.suspects: list[Odd] = []
-        self.suspected_since = 0.0
-
-    def resume(self, next_id: int, late: tuple[Hole, ...] = ()) -> None:
-        """Go on where an earlier process ended, before anything has come.
-
-        Args:
-            next_id: the id after the last one.
-            late: holes below it that may still be filled.
-        """
-        self.sequence = Sequence(next_id, late)
-        self.staged = next_id
-
-    @property
-    def smooth(self) -> bool:
-        """Whether the parser may go on by itself."""
-        return not self.queued and not self.sequence.held and not self.suspects and self.sequence.next_id is not None
-
-
-class Odd(NamedTuple):
-    """An event that does not go on where its series ended, as far as the parser can tell."""
-
-    series: Series
-    first: int
-    last: int
-    event: Event
-
-
-class Journalled(NamedTuple):
-    """A record of the journal, in its place among the events of the series."""
-
-    gap: Gap
-    state: State
-    at_ms: int
-    value: bytes
-    """What it says: as things were when it was made."""
 
 
 class Continuity:
@@ -140,11 +47,8 @@ class Continuity:
         clock_ms: wall clock, ms since the epoch.
 
     Attributes:
-        ready: what leaves next, and what the journal is to be told between.
         gaps: open gaps by name, oldest first.
         doubts: series of which it is doubtful whether their ids have begun again.
-        size_bytes: what the events that wait are counted as in memory.
-        on_drop: told of duplicates that are dropped.
         on_journal: told of every record of the journal.
     """
 
@@ -159,18 +63,13 @@ class Continuity:
         clock: Callable[[], float],
         clock_ms: Callable[[], int],
     ) -> None:
-        self.ready: deque[tuple[Series, Event | Journalled]] = deque()
+        self._leaving = Departures(journal, bytes_max)
         self.gaps: dict[str, Gap] = {}
-        self.doubts: dict[str, Series] = {}
-        self.size_bytes = 0
+        self.doubts = Doubts(self._leaving, held_max=held_max, clock=clock, begin_again=self._begin_again)
         self._holding: dict[Series, None] = {}
-        self._bytes_max = bytes_max
         self._hold_s = hold_s
         self._late = late
-        self._journal = journal
-        self.on_drop: Callable[[Counter[Route]], None] = lambda _routes: None
         self.on_journal: Callable[[Gap, State], None] = lambda _gap, _state: None
-        self._changed = trio.Event()
         self._held_max = held_max
         self._clock = clock
         self._clock_ms = clock_ms
@@ -193,14 +92,22 @@ class Continuity:
             self._series[stream] = known
         return known
 
+    @property
+    def size_bytes(self) -> int:
+        """What the events that wait are counted as in memory."""
+        return self._leaving.size_bytes
+
+    @property
+    def waiting(self) -> int:
+        """Events, and records of the journal, that may go and have not gone yet."""
+        return len(self._leaving)
+
     def routes(self) -> Iterator[Route]:
         """The route of each event that is held or ready; for the ledger."""
         for series in self._holding:
             for _ in range(series.sequence.held + len(series.suspects)):
                 yield series.route
-        for series, item in self.ready:
-            if not isinstance(item, Journalled):
-                yield series.route
+        yield from self._leaving.routes()
 
     # -- for the parser
 
@@ -227,9 +134,10 @@ class Continuity:
         changed = dict.fromkeys(item.series for item in odd)
         for item in odd:
             if self._offer(item, ResolvedBy.OTHER_CONNECTION, reason) is Fate.DUPLICATE:
-                self._suspect(item)
+                self._holding[item.series] = None
+                self.doubts.suspect(item)
             else:
-                self._dismiss(item.series)
+                self.doubts.dismiss(item.series)
         for series in changed:
             self._settle(series)
 
@@ -237,28 +145,21 @@ class Continuity:
 
     def next_ready(self, count_max: int) -> list[Event]:
         """What may go now, in order, at most so many; it stays until `took` is called."""
-        items = [item for _, item in islice(self.ready, count_max)]
-        return [self._journal(item) if isinstance(item, Journalled) else item for item in items]
+        return self._leaving.next(count_max)
 
     async def wait_changed(self) -> None:
         """Until something may be ready that was not, or due sooner, or a gap was opened, or there is more room."""
-        await self._changed.wait()
+        await self._leaving.wait_changed()
 
     async def wait_room(self) -> None:
-        """Until less waits than may."""
-        while self.size_bytes > self._bytes_max:
-            await self._changed.wait()
+        """Until no more waits than may."""
+        await self._leaving.wait_room()
 
     def took(self, count: int) -> None:
-        """The first of `ready` have gone downstream."""
-        for _ in range(count):
-            series, item = self.ready.popleft()
-            if not isinstance(item, Journalled):
-                series.queued -= 1
-                self.size_bytes -= size_of(item)
+        """The first of what was ready have gone downstream."""
+        for series in self._leaving.took(count):
             if not series.touched:
                 self._stage(series)
-        self._ring()
 
     # -- for repair
 
@@ -290,7 +191,7 @@ class Continuity:
         if reason is not None:
             gap.reason = reason
         gap.lost += len(hole)
-        self._leave_all(series, series.sequence.skip(hole))
+        self._leaving.add(series, series.sequence.skip(hole))
         if series.sequence.held:
             series.held_since = self._clock()
         self._close_if_over(series, gap)
@@ -308,20 +209,19 @@ class Continuity:
             while series.sequence.held and (
                 now >= series.held_since + series.hold_s
                 or series.sequence.held > self._held_max
-                or self.size_bytes > self._bytes_max
+                or self._leaving.crowded
             ):
                 if series.repairable:
                     self._give_up(series)
                 else:
                     self.lose(series.gaps[0])
-            if series.suspects and now >= series.suspected_since + DOUBT_S:
-                self._doubt(series)
+            self.doubts.expire(series)
             self._settle(series)
 
     def let_go(self) -> None:
         """Nothing more will come: hold nothing up any longer."""
         for series in list(self._holding):
-            self._dismiss(series)
+            self.doubts.dismiss(series)
             while series.sequence.held:
                 self._give_up(series)
             self._settle(series)
@@ -329,31 +229,16 @@ class Continuity:
     def next_expiry(self) -> float | None:
         """When `expire` is due next."""
         due = [series.held_since + series.hold_s for series in self._holding if series.sequence.held]
-        due += [
-            series.suspected_since + DOUBT_S
-            for series in self._holding
-            if series.suspects and series.stream not in self.doubts
-        ]
+        due += [at for series in self._holding if (at := self.doubts.due(series)) is not None]
         return min(due, default=None)
 
     # -- for whoever can ask the exchange where its ids are
 
     def answer(self, series: Series, newest: int) -> bool:
-        """The exchange says which id of a series is its newest.
-
-        It may be a little behind the stream; when it is for long, the ids have begun again.
-
-        Returns:
-            Whether that is known now. If not, ask again.
-        """
-        if not series.suspects or series.sequence.next_id is None or newest >= series.sequence.next_id - 1:
-            self._dismiss(series)
-        elif self._clock() >= series.suspected_since + DATABASE_LAG_MAX_S:
-            self._begin_again(series)
-        else:
-            return False
+        """The exchange says which id of a series is its newest; see `Doubts.answer`."""
+        decided = self.doubts.answer(series, newest)
         self._settle(series)
-        return True
+        return decided
 
     # --
 
@@ -363,13 +248,13 @@ class Continuity:
         fate = sequence.offer(first, last, event)
         if fate is Fate.FRESH:
             self._leave(series, event)
-            self._leave_all(series, sequence.release())
+            self._leaving.add(series, sequence.release())
             if sequence.held:
                 series.held_since = self._clock()
         elif fate is Fate.LATE:
             self._leave(series, self._late(event))
         elif fate is Fate.HELD:
-            self.size_bytes += size_of(event)
+            self._leaving.size_bytes += size_of(event)
             self._holding[series] = None
             self._open(series, reason)
         if fate is not Fate.DUPLICATE:
@@ -380,14 +265,12 @@ class Continuity:
         """Open a gap for what is newly missing."""
         if series.sequence.held == 1:
             series.held_since = self._clock()
-            self._ring()
-        known_to = max((gap.hole.last for gap in series.gaps), default=-1)
-        for hole in series.sequence.holes():
-            if hole.first > known_to:
-                gap = self._new_gap(series, hole, reason)
-                series.gaps.append(gap)
-                self.gaps[gap.name] = gap
-                self._tell(series, gap, State.OPEN)
+        hole = series.sequence.last_hole()
+        if hole is not None and all(hole.first > gap.hole.last for gap in series.gaps):
+            gap = self._new_gap(series, hole, reason)
+            series.gaps.append(gap)
+            self.gaps[gap.name] = gap
+            self._tell(series, gap, State.OPEN)
 
     def _new_gap(self, series: Series, hole: Hole, reason: Reason) -> Gap:
         return Gap(
@@ -412,7 +295,7 @@ class Continuity:
     def _give_up(self, series: Series) -> None:
         given_up = series.sequence.give_up()
         assert given_up is not None
-        self._leave_all(series, given_up.released)
+        self._leaving.add(series, given_up.released)
         series.held_since = self._clock()
 
     def _close_if_over(self, series: Series, gap: Gap) -> None:
@@ -427,58 +310,16 @@ class Continuity:
     def _tell(self, series: Series, gap: Gap, state: State) -> None:
         now_ms = self._clock_ms()
         value = gap.record(state, None if state is State.OPEN else now_ms)
-        self.ready.append((series, Journalled(gap, state, now_ms, value)))
+        self._leaving.note(series, Journalled(gap, state, now_ms, value))
         self.on_journal(gap, state)
-        self._ring()
 
     def _leave(self, series: Series, event: Event) -> None:
-        self.size_bytes += size_of(event)
-        self._leave_all(series, (event,))
-
-    def _leave_all(self, series: Series, held: Iterable[Event]) -> None:
-        """What was held goes; it is counted in memory already."""
-        for event in held:
-            series.queued += 1
-            self.ready.append((series, event))
-        self._ring()
-
-    # -- ids that begin again
-
-    def _suspect(self, item: Odd) -> None:
-        series = item.series
-        if not series.suspects:
-            series.suspected_since = self._clock()
-            self._holding[series] = None
-            self._ring()
-        series.suspects.append(item)
-        self.size_bytes += size_of(item.event)
-        if len(series.suspects) >= DOUBTED_FROM:
-            self._doubt(series)
-
-    def _doubt(self, series: Series) -> None:
-        run = series.suspects
-        if not series.repairable or len(run) > self._held_max or self.size_bytes > self._bytes_max:
-            follow = all(after.first == before.last + 1 for before, after in pairwise(run))
-            if len(run) >= BELIEVED_FROM and follow:
-                self._begin_again(series)
-            elif not follow or len(run) >= BELIEVED_FROM or self._clock() >= series.suspected_since + DOUBT_S:
-                self._dismiss(series)
-        elif series.stream not in self.doubts:
-            self.doubts[series.stream] = series
-            self._ring()
-
-    def _dismiss(self, series: Series) -> None:
-        """Suspects were duplicates."""
-        if series.suspects:
-            self.size_bytes -= sum(size_of(item.event) for item in series.suspects)
-            self.on_drop(Counter(item.event[3] for item in series.suspects))
-            series.suspects.clear()
-        self.doubts.pop(series.stream, None)
+        self._leaving.size_bytes += size_of(event)
+        self._leaving.add(series, (event,))
 
     def _begin_again(self, series: Series) -> None:
         """Suspects are the first of a new sequence."""
         suspects, series.suspects = series.suspects, []
-        self.doubts.pop(series.stream, None)
         while series.sequence.held:
             self._give_up(series)
         for gap in list(series.gaps):
@@ -490,7 +331,7 @@ class Continuity:
         self._tell(series, gap, State.LOST)
         series.sequence = Sequence()
         for item in suspects:
-            self.size_bytes -= size_of(item.event)
+            self._leaving.size_bytes -= size_of(item.event)
             self._offer(item, ResolvedBy.OTHER_CONNECTION, Reason.DISCONNECTED)
 
     def _settle(self, series: Series) -> None:
@@ -500,17 +341,7 @@ class Continuity:
         if not series.touched:
             self._stage(series)
 
-    def _ring(self) -> None:
-        if not self._changed.is_set():
-            self._changed.set()
-            self._changed = trio.Event()
-
     def _stage(self, series: Series) -> None:
         next_id = series.sequence.next_id
         series.staged = next_id if series.smooth and next_id is not None else SLOW
         series.reached = None
-
-
-def size_of(event: Event) -> int:
-    """What an event is counted as in memory."""
-    return len(event[0]) + event[3].overhead_bytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingest_actors.binance.continuity import Journalled
+from ingest_actors.binance.series import Journalled
 from ingest_actors.messages import Event, Route
 
 LATE = b',"late":true}'

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ingest_actors.binance.continuity import SLOW, Continuity, Odd, Series
+from ingest_actors.binance.continuity import Continuity
+from ingest_actors.binance.series import SLOW, Odd, Series
 from ingest_actors.binance.splice import Tails
 from ingest_actors.messages import Event, FrameBatch, events_size_bytes
 

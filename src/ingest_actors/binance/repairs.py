@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ingest_actors.binance.backfill import Backfill
-from ingest_actors.binance.continuity import Continuity, Series
+from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.gaps import Gap, Reason
 from ingest_actors.binance.rest import RestClient
 from ingest_actors.binance.sequence import Hole
+from ingest_actors.binance.series import Series
 from ingest_actors.binance.stream_table import Repair, StreamTable
 from ingest_actors.messages import Event
 
@@ -41,11 +42,11 @@ class Repairs:
 
     def ready(self) -> int:
         """Events that wait to be handed on."""
-        return len(self._continuity.ready)
+        return self._continuity.waiting
 
     def doubts(self) -> Mapping[str, Series]:
         """Series whose ids may have begun again, by the stream's name."""
-        return self._continuity.doubts
+        return self._continuity.doubts.open
 
     def answer(self, doubt: Series, newest: int) -> bool:
         """The exchange says which id of a series is its newest; whether that decides it."""

@@ -124,6 +124,14 @@ class Sequence(Generic[I]):
             next_id = last + 1 if next_id is None else max(next_id, last + 1)
         return holes
 
+    def last_hole(self) -> Hole | None:
+        """What the last of the held events waits for, after the one before it; None when it follows that."""
+        if not self._held or self.next_id is None:
+            return None
+        before = self._held[-2].last if len(self._held) > 1 else self.next_id - 1
+        first = self._held[-1].first
+        return Hole(before + 1, first - 1) if first > before + 1 else None
+
     def give_up(self) -> GivenUp[I] | None:
         """Wait for the first hole no longer; None when there is none."""
         if not self._held or self.next_id is None:

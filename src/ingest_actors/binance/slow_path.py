@@ -12,10 +12,11 @@ import msgspec
 from msgspec import Raw
 
 from ingest_actors.binance import dead_letters
-from ingest_actors.binance.continuity import Continuity, Series
+from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.dead_letters import DeadLetters, Origin
 from ingest_actors.binance.event_time import event_timestamp
 from ingest_actors.binance.outcome import CONTROL_REPLY, SHUTDOWN, Outcome
+from ingest_actors.binance.series import Series
 from ingest_actors.binance.splice import Suffix, suffix_of
 from ingest_actors.binance.stream_table import SERVER_SHUTDOWN, EventKind, StreamTable, symbol_of_stream
 from ingest_actors.messages import Route

@@ -1,0 +1,114 @@
+"""Whether a series' ids have begun again, or what came was there before.
+
+An exchange that is set up anew (test networks are, every month) begins its ids again: then everything new looks like
+something old, and to drop it would be to lose the market. So what seems to be a duplicate is kept aside until something
+new follows, which proves that it was one. If nothing does, whoever can asks the exchange where its ids are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+
+from ingest_actors.binance.departures import Departures
+from ingest_actors.binance.series import Odd, Series, size_of
+from ingest_actors.messages import Route
+
+DOUBTED_FROM = 5
+"""So many duplicates in a row are no longer taken for granted."""
+
+DOUBT_S = 10.0
+"""Nor is one that nothing new has followed for so long."""
+
+DATABASE_LAG_MAX_S = 10.0
+"""What REST tells of trades is not older than that, or nothing can be said."""
+
+BELIEVED_FROM = 20
+"""So many events in a row whose ids follow each other are a new beginning, when nobody can be asked."""
+
+
+class Doubts:
+    """The series of which it is doubtful.
+
+    Args:
+        leaving: counts what waits in memory.
+        held_max: events of one series that may wait.
+        clock: seconds.
+        begin_again: called with a series whose ids have begun again; its suspects are the first events.
+
+    Attributes:
+        open: the series that the exchange should be asked about, by the stream's name.
+        on_drop: told of duplicates that are dropped.
+    """
+
+    def __init__(
+        self, leaving: Departures, *, held_max: int, clock: Callable[[], float], begin_again: Callable[[Series], None]
+    ) -> None:
+        self.open: dict[str, Series] = {}
+        self.on_drop: Callable[[Counter[Route]], None] = lambda _routes: None
+        self._leaving = leaving
+        self._held_max = held_max
+        self._clock = clock
+        self._begin_again = begin_again
+
+    def suspect(self, item: Odd) -> None:
+        """An event seems to have been there before."""
+        series = item.series
+        if not series.suspects:
+            series.suspected_since = self._clock()
+            self._leaving.ring()
+        series.suspects.append(item)
+        self._leaving.size_bytes += size_of(item.event)
+        if len(series.suspects) >= DOUBTED_FROM:
+            self._doubt(series)
+
+    def dismiss(self, series: Series) -> None:
+        """Something new has followed, or the exchange says so: suspects were duplicates."""
+        if series.suspects:
+            self._leaving.size_bytes -= sum(size_of(item.event) for item in series.suspects)
+            self.on_drop(Counter(item.event[3] for item in series.suspects))
+            series.suspects.clear()
+        self.open.pop(series.stream, None)
+
+    def expire(self, series: Series) -> None:
+        """Nothing new has followed for a while."""
+        if series.suspects and self._clock() >= series.suspected_since + DOUBT_S:
+            self._doubt(series)
+
+    def due(self, series: Series) -> float | None:
+        """When `expire` is due; None when it is not."""
+        return series.suspected_since + DOUBT_S if series.suspects and series.stream not in self.open else None
+
+    def answer(self, series: Series, newest: int) -> bool:
+        """The exchange says which id of a series is its newest.
+
+        It may be a little behind the stream; when it is for long, the ids have begun again.
+
+        Returns:
+            Whether that is known now. If not, ask again.
+        """
+        if not series.suspects or series.sequence.next_id is None or newest >= series.sequence.next_id - 1:
+            self.dismiss(series)
+        elif self._clock() >= series.suspected_since + DATABASE_LAG_MAX_S:
+            self._believe(series)
+        else:
+            return False
+        return True
+
+    def _doubt(self, series: Series) -> None:
+        run = series.suspects
+        if series.repairable and len(run) <= self._held_max and not self._leaving.crowded:
+            if series.stream not in self.open:
+                self.open[series.stream] = series
+                self._leaving.ring()
+            return
+        follow = all(after.first == before.last + 1 for before, after in pairwise(run))
+        if len(run) >= BELIEVED_FROM and follow:
+            self._believe(series)
+        elif not follow or len(run) >= BELIEVED_FROM or self._clock() >= series.suspected_since + DOUBT_S:
+            self.dismiss(series)
+
+    def _believe(self, series: Series) -> None:
+        self.open.pop(series.stream, None)
+        self._begin_again(series)

@@ -1,0 +1,92 @@
+"""One stream's events, behind all connections that carry them, and what waits for its turn among them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ingest_actors.binance.gaps import Gap, State
+from ingest_actors.binance.sequence import Hole, Sequence
+from ingest_actors.messages import Event, Route
+
+SLOW = -1
+"""No id of an event: whose series has this as its next one goes the slow way."""
+
+
+class Series:
+    """One stream's events.
+
+    Attributes:
+        stream: its name.
+        symbol: upper case.
+        route: of its events.
+        hold_s: how long a hole may hold up what comes after it, seconds.
+        repairable: whether somebody fetches what is missing.
+        staged: the id that the parser expects next, beyond what is committed; `SLOW`: ask.
+        reached: while it is `SLOW` only since this batch, how far it had got in it.
+        sequence: what is committed.
+        queued: how many of its events are in `Continuity.ready`.
+        gaps: those that are open.
+        held_since: when its oldest hole was found.
+        suspects: events that seem to have been there before, and that nothing new has followed yet.
+        suspected_since: when the first of them came.
+    """
+
+    __slots__ = (
+        "gaps", "held_since", "hold_s", "queued", "reached", "repairable", "route",
+        "sequence", "staged", "stream", "suspected_since", "suspects", "symbol", "touched",
+    )  # fmt: skip
+
+    def __init__(self, stream: str, symbol: str, route: Route, *, hold_s: float, repairable: bool) -> None:
+        self.stream = stream
+        self.symbol = symbol
+        self.route = route
+        self.hold_s = hold_s
+        self.repairable = repairable
+        self.sequence: Sequence[Event] = Sequence()
+        self.staged = SLOW
+        self.reached: int | None = None
+        self.touched = False
+        self.queued = 0
+        self.gaps: list[Gap] = []
+        self.held_since = 0.0
+        self.suspects: list[Odd] = []
+        self.suspected_since = 0.0
+
+    def resume(self, next_id: int, late: tuple[Hole, ...] = ()) -> None:
+        """Go on where an earlier process ended, before anything has come.
+
+        Args:
+            next_id: the id after the last one.
+            late: holes below it that may still be filled.
+        """
+        self.sequence = Sequence(next_id, late)
+        self.staged = next_id
+
+    @property
+    def smooth(self) -> bool:
+        """Whether the parser may go on by itself."""
+        return not self.queued and not self.sequence.held and not self.suspects and self.sequence.next_id is not None
+
+
+class Odd(NamedTuple):
+    """An event that does not go on where its series ended, as far as the parser can tell."""
+
+    series: Series
+    first: int
+    last: int
+    event: Event
+
+
+class Journalled(NamedTuple):
+    """A record of the journal, in its place among the events of the series."""
+
+    gap: Gap
+    state: State
+    at_ms: int
+    value: bytes
+    """What it says: as things were when it was made."""
+
+
+def size_of(event: Event) -> int:
+    """What an event is counted as in memory."""
+    return len(event[0]) + event[3].overhead_bytes
