@@ -330,7 +330,7 @@ class Topology:
             name,
             level="info" if state is State.CLOSED else "warning",
             gap=gap.name,
-            missing=len(gap.hole),
+            missing=gap.hole.size,
             recovered=gap.recovered,
             reason=str(gap.reason),
         )

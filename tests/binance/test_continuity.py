@@ -9,7 +9,8 @@ from ingest_actors.binance.begun_again import DATABASE_LAG_MAX_S, DOUBT_S
 from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.gaps import Reason, State
 from ingest_actors.binance.journal import Journal
-from ingest_actors.binance.series import SLOW, Odd
+from ingest_actors.binance.sequence import LATE_HOLES_MAX
+from ingest_actors.binance.series import Odd, size_of
 from ingest_actors.binance.stream_table import StreamTable
 from ingest_actors.messages import Route
 
@@ -17,8 +18,8 @@ ROUTE = Route("trade", ("raw", "trades"))
 LATE = Route("late", ("raw", "trades"))
 
 
-def event(number):
-    return (b"%d" % number, b"BTCUSDT", 0, ROUTE)
+def event(number, at_ms=0):
+    return (b"%d" % number, b"BTCUSDT", at_ms, ROUTE)
 
 
 class World:
@@ -26,6 +27,7 @@ class World:
 
     def __init__(self, *, next_id=1, hold_s=10.0, held_max=1000):
         self.now = 0.0
+        self.tick = 0
         self.continuity = Continuity(
             hold_s=lambda kind: hold_s,
             late=lambda event: (event[0], event[1], event[2], LATE),
@@ -53,14 +55,16 @@ class World:
         for number in numbers:
             if not series.touched:
                 self.continuity.touch(series)
+            self.tick += 1
             if number == series.staged:
                 series.staged = number + 1
+                series.latest_ms = self.tick
                 straight.append(number)
                 continue
-            if series.staged != SLOW:
+            if series.staged is not None:
                 series.reached = series.staged
-                series.staged = SLOW
-            odd.append(Odd(series, number, number, event(number)))
+                series.staged = None
+            odd.append(Odd(series, number, number, event(number, self.tick)))
         return straight, odd
 
     def batch(self, *numbers):
@@ -298,3 +302,163 @@ def test_every_event_leaves_once_and_in_order_and_every_hole_is_told(data):
     assert missing <= told
     opened = [entry[:2] for entry in world.journal if entry[2] is State.OPEN]
     assert len(opened) == len(set(opened))
+
+
+class Books:
+    """A series of book updates that nobody repairs; everything that is offered is counted."""
+
+    def __init__(self, *, bytes_max=10**9, repairable=False):
+        self.now = 0.0
+        self.dropped = 0
+        self.offered = 0
+        self.left = []
+        self.tick = 0
+        self.continuity = Continuity(
+            hold_s=lambda kind: 10.0 if repairable else None,
+            late=lambda event: (event[0], event[1], event[2], LATE),
+            journal=Journal("gaps").record,
+            held_max=50,
+            bytes_max=bytes_max,
+            clock=lambda: self.now,
+            clock_ms=lambda: int(self.now * 1000),
+        )
+        self.continuity.doubts.on_drop = lambda routes: setattr(self, "dropped", self.dropped + sum(routes.values()))
+        kind = StreamTable().kind("trade" if repairable else "depth_update")
+        self.series = self.continuity.series(kind, "btcusdt@x", "BTCUSDT", ROUTE)
+        self.series.resume(100)
+
+    def offer(self, *ranges, old=False):
+        self.continuity.begin()
+        items = []
+        for first, last in ranges:
+            self.tick += 1
+            items.append(
+                Odd(self.series, first, last, (b"%d-%d" % (first, last), b"B", 0 if old else self.tick, ROUTE))
+            )
+        self.offered += len(items)
+        self.continuity.commit(items)
+        self.check()
+
+    def expire(self, seconds=0.0):
+        self.now += seconds
+        self.continuity.expire()
+        self.check()
+
+    def flush(self):
+        while events := self.continuity.next_ready(10):
+            self.left += [value for value, _, _, route in events if route.counted]
+            self.continuity.took(len(events))
+        self.check()
+
+    def check(self):
+        continuity, series = self.continuity, self.series
+        waiting = list(continuity.routes())
+        assert self.offered == len(self.left) + self.dropped + len(waiting)
+        held = [*series.sequence.held_items(), *(item.event for item in series.suspects)]
+        ready = [event for event in continuity.next_ready(10**6) if event[3].counted]
+        assert continuity.size_bytes == sum(size_of(event) for event in (*held, *ready))
+        for gap in series.gaps:
+            assert series.sequence.missing(gap.hole) is not None
+        assert {gap.name for gap in series.gaps} == set(continuity.gaps)
+        for hole in series.sequence.holes():
+            assert any(gap.hole.first <= hole.first and hole.last <= gap.hole.last for gap in series.gaps)
+        if series.sequence.held or (series.suspects and not continuity.doubts.open):
+            assert continuity.next_expiry() is not None
+
+
+@given(st.data())
+def test_whatever_books_and_stops_come_everything_is_accounted_for(data):
+    books = Books(repairable=data.draw(st.booleans()), bytes_max=data.draw(st.sampled_from([600, 10**9])))
+    numbers = st.integers(80, 140)
+    for _ in range(data.draw(st.integers(1, 20))):
+        match data.draw(st.integers(0, 5)):
+            case 0 | 1 | 2:
+                ranges = []
+                for _ in range(data.draw(st.integers(1, 6))):
+                    first = data.draw(numbers)
+                    ranges.append((first, first if books.series.by_ones else first + data.draw(st.integers(0, 12))))
+                books.offer(*ranges, old=data.draw(st.booleans()))
+            case 3:
+                books.expire(data.draw(st.floats(0, 12)))
+            case 4:
+                books.flush()
+            case 5:
+                books.continuity.answer(books.series, data.draw(st.none() | numbers))
+                books.check()
+    books.continuity.let_go()
+    books.flush()
+    assert books.offered == len(books.left) + books.dropped
+    assert books.continuity.size_bytes == 0
+
+
+def test_books_cut_differently_close_every_gap_that_they_cover():
+    books = Books()
+    books.offer((110, 111), (120, 121), (105, 125))
+    books.expire()
+    books.offer((140, 141))
+    books.expire()
+    books.flush()
+    assert books.continuity.gaps == {}
+
+
+def test_what_is_overtaken_is_counted():
+    books = Books()
+    books.offer((110, 115), (112, 118), (100, 120))
+    books.flush()
+    assert (books.left, books.dropped) == ([b"100-120"], 2)
+
+
+def test_one_absurd_id_does_not_move_its_series():
+    world = World()
+    world.batch(1, 2, 2**62, 3, 4)
+    world.flush()
+    assert (world.left, world.duplicates, world.continuity.gaps) == ([1, 2, 3, 4], 1, {})
+
+
+def test_a_copy_of_what_was_there_is_dropped_at_once():
+    books = Books(repairable=True)
+    books.offer((100, 100), (101, 101), (102, 102))
+    books.offer((100, 100), (101, 101), old=True)
+    books.flush()
+    assert (books.dropped, books.series.suspects, len(books.left)) == (2, [], 3)
+
+
+def test_a_new_sequence_begins_after_the_last_copy_of_the_old_one():
+    books = Books(repairable=True)
+    books.offer((100, 100))
+    books.offer((100, 100), (1, 1), (2, 2), (3, 3), (4, 4), (5, 5))
+    assert not books.continuity.answer(books.series, None)
+    books.now = DATABASE_LAG_MAX_S
+    assert books.continuity.answer(books.series, 5)
+    books.flush()
+    assert (books.left, books.dropped) == ([b"100-100", b"1-1", b"2-2", b"3-3", b"4-4", b"5-5"], 1)
+
+
+def test_a_database_far_behind_is_no_new_beginning():
+    books = Books(repairable=True)
+    books.offer(*((number, number) for number in range(100, 110)))
+    books.offer((109, 109))
+    books.now = 100.0
+    assert not books.continuity.answer(books.series, 105)
+    books.expire()
+    assert books.continuity.answer(books.series, 109)
+    books.flush()
+    assert (len(books.left), books.dropped) == (10, 1)
+
+
+def test_holes_that_are_too_many_end_their_gaps():
+    world = World(hold_s=0.0)
+    for number in range(3, 3 + 2 * (LATE_HOLES_MAX + 5), 2):
+        world.batch(number)
+        world.continuity.expire()
+    world.flush()
+    assert len(world.continuity.gaps) == LATE_HOLES_MAX
+    assert all(world.continuity.missing(gap) for gap in world.continuity.gaps.values())
+
+
+def test_a_stop_loses_what_nobody_repairs():
+    world = World(hold_s=None)
+    world.batch(1, 3)
+    world.continuity.let_go()
+    world.flush()
+    assert [entry[2] for entry in world.journal] == [State.OPEN, State.LOST]

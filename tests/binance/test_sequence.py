@@ -100,7 +100,7 @@ def test_one_hole_between_two_that_wait_is_told_apart():
     sequence = Sequence(next_id=1)
     offered(sequence, 3, 7)
     assert sequence.holes() == [Hole(1, 2), Hole(4, 6)]
-    assert sum(map(len, sequence.holes())) == 5
+    assert sum(hole.size for hole in sequence.holes()) == 5
     assert sequence.held_items() == [3, 7]
     assert sequence.last_hole() == Hole(4, 6)
     offered(sequence, 8)

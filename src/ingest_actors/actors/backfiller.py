@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -16,6 +17,10 @@ from ingest_actors.supervision import Backoff
 
 WORKERS = 4
 """Gaps that are repaired at the same time: while one waits for the exchange, another can go on."""
+
+REFUSALS_MAX = 5
+"""An exchange that refuses the question so often (it wants a key, or does not know the symbol any more) will not answer
+it."""
 
 READY_MAX = 5_000
 """Events that may wait to be handed on before more are fetched."""
@@ -59,6 +64,10 @@ class Repairs(Protocol):
         """The exchange does not have these ids either."""
         ...
 
+    def lose(self, gap: Any) -> None:
+        """Nothing more of a gap can be had."""
+        ...
+
     def ready(self) -> int:
         """Events that wait to be handed on."""
         ...
@@ -67,8 +76,8 @@ class Repairs(Protocol):
         """Series whose ids may have begun again, by name."""
         ...
 
-    def answer(self, doubt: Any, newest: int) -> bool:
-        """The exchange says which id is its newest; whether that decides it."""
+    def answer(self, doubt: Any, newest: int | None) -> bool:
+        """The exchange says which id is its newest, if any; whether that decides it."""
         ...
 
     async def wait_changed(self) -> None:
@@ -83,9 +92,20 @@ class Fetch(Protocol):
         """Ids and events of the gap's series from an id on, in order; none when the database has none yet."""
         ...
 
-    async def newest(self, doubt: Any) -> int:
-        """The newest id of a series."""
+    async def newest(self, doubt: Any) -> int | None:
+        """The newest id of a series; None: there is none."""
         ...
+
+
+class _Try:
+    """What is known of a job from earlier tries."""
+
+    def __init__(self, backoff: Backoff) -> None:
+        self.backoff = backoff
+        self.not_before_s = 0.0
+        self.refusals = 0
+        self.left_out: tuple[int, int] | None = None
+        """Ids that an answer left out; they are believed not to be there when a second one leaves them out too."""
 
 
 class _Backfiller:
@@ -105,66 +125,91 @@ class _Backfiller:
         self._backoff = backoff
         self._announce = announce
         self._claimed: set[str] = set()
+        self._tries: dict[str, _Try] = {}
 
-    async def work(self, jobs: Callable[[], Mapping[str, Any]], do: Callable[[str, Any], Awaitable[None]]) -> None:
-        """Do what nobody else does, one after the other, without end."""
+    async def work(
+        self, jobs: Callable[[], Mapping[str, Any]], do: Callable[[str, Any, _Try], Awaitable[None]]
+    ) -> None:
+        """Do what is due and nobody else does, one step after the other, without end."""
         while True:
-            name, job = next(((name, job) for name, job in jobs().items() if name not in self._claimed), ("", None))
-            if job is None:
-                await self._repairs.wait_changed()
+            await trio.lowlevel.checkpoint()
+            there = jobs()
+            free = [name for name in there if name not in self._claimed]
+            due = min(free, key=self._due_s, default=None)
+            if due is None or self._due_s(due) > trio.current_time():
+                with trio.move_on_at(math.inf if due is None else self._due_s(due)):
+                    await self._repairs.wait_changed()
                 continue
-            self._claimed.add(name)
+            self._claimed.add(due)
+            known = self._tries.setdefault(due, _Try(self._backoff()))
             try:
-                await do(name, job)
+                await do(due, there[due], known)
             finally:
-                self._claimed.discard(name)
+                self._claimed.discard(due)
+                if due not in jobs():
+                    del self._tries[due]
 
-    async def repair(self, name: str, gap: Any) -> None:
-        """Bring what is missing of a gap, page by page. What REST leaves out among what it has is not there at all."""
-        repairs, backoff = self._repairs, self._backoff()
-        while (missing := repairs.missing(gap)) is not None:
-            while repairs.ready() > READY_MAX:
-                await repairs.wait_changed()
-            try:
-                rows = await self._fetch(gap, missing.first)
-            except IngestError as failure:
-                await self._wait_after(name, failure, backoff)
-                continue
-            if not rows:
-                await trio.sleep(backoff.next_s())
-                continue
-            backoff.reset()
-            self._take(gap, missing, rows)
+    def _due_s(self, name: str) -> float:
+        known = self._tries.get(name)
+        return known.not_before_s if known else 0.0
 
-    async def clear_up(self, name: str, doubt: Any) -> None:
-        """Find out whether the ids of a series have begun again."""
-        backoff = self._backoff()
-        while name in self._repairs.doubts():
-            try:
-                decided = self._repairs.answer(doubt, await self._fetch.newest(doubt))
-            except IngestError as failure:
-                await self._wait_after(name, failure, backoff)
-                continue
-            if not decided:
-                await trio.sleep(backoff.next_s())
+    async def repair(self, name: str, gap: Any, known: _Try) -> None:
+        """Bring one page of what is missing of a gap."""
+        repairs = self._repairs
+        while repairs.ready() > READY_MAX:
+            await repairs.wait_changed()
+        missing = repairs.missing(gap)
+        if missing is None:
+            repairs.lose(gap)  # there is nothing to wait for
+            return
+        try:
+            rows = await self._fetch(gap, missing.first)
+        except ExchangeUnreachable as failure:
+            self._put_off(name, known, failure, failure.retry_after_s or 0.0)
+        except IngestError as failure:
+            known.refusals += 1
+            self._put_off(name, known, failure)
+            if known.refusals >= REFUSALS_MAX:
+                repairs.lose(gap)
+        else:
+            self._take(gap, missing, rows, known)
 
-    def _take(self, gap: Any, missing: Range, rows: Sequence[tuple[int, Event]]) -> None:
-        expected = missing.first
-        for number, event in rows:
-            if number > expected and expected <= missing.last:
-                self._repairs.skipped(gap, expected, min(number - 1, missing.last))
-            if number > missing.last:
-                return
+    async def clear_up(self, name: str, doubt: Any, known: _Try) -> None:
+        """Ask once whether the ids of a series have begun again."""
+        try:
+            decided = self._repairs.answer(doubt, await self._fetch.newest(doubt))
+        except IngestError as failure:
+            self._put_off(name, known, failure, getattr(failure, "retry_after_s", None) or 0.0)
+            return
+        if not decided:
+            known.not_before_s = trio.current_time() + known.backoff.next_s()
+
+    def _take(self, gap: Any, missing: Range, rows: Sequence[tuple[int, Event]], known: _Try) -> None:
+        """Take a page. What it leaves out among what it has was skipped by the exchange, if the next says so too."""
+        there = {number: event for number, event in rows if missing.first <= number <= missing.last}
+        beyond = any(number > missing.last for number, _ in rows)
+        brought = False
+        for number in sorted(there):
+            event = there[number]
             if self._repairs.fill(gap, number, event):
                 self._ledger.backfilled[event[3].event_type] += 1
-            expected = number + 1
+                brought = True
+        left = self._repairs.missing(gap)
+        last = missing.last if beyond else max(there, default=missing.first - 1)
+        left_out = (left.first, min(left.last, last)) if left is not None and left.first <= last else None
+        if left_out is not None and left_out == known.left_out:
+            self._repairs.skipped(gap, *left_out)
+            brought = True
+        known.left_out = left_out
+        if brought:
+            known.backoff.reset()
+        else:
+            known.not_before_s = trio.current_time() + known.backoff.next_s()
 
-    async def _wait_after(self, name: str, failure: IngestError, backoff: Backoff) -> None:
-        delay_s = backoff.next_s()
-        if isinstance(failure, ExchangeUnreachable):
-            delay_s = max(delay_s, failure.retry_after_s or 0.0)
+    def _put_off(self, name: str, known: _Try, failure: IngestError, least_s: float = 0.0) -> None:
+        delay_s = max(known.backoff.next_s(), least_s)
+        known.not_before_s = trio.current_time() + delay_s
         self._announce("backfill_failed", level="warning", gap=name, cause=str(failure), retry_in_s=round(delay_s, 3))
-        await trio.sleep(delay_s)
 
 
 async def backfiller(

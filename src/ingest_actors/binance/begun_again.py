@@ -53,8 +53,14 @@ class Doubts:
         self._begin_again = begin_again
 
     def suspect(self, item: Odd) -> None:
-        """An event seems to have been there before."""
+        """An event seems to have been there before, or is too far ahead to be believed at once.
+
+        One that is no younger than what is there already was there before, and is dropped.
+        """
         series = item.series
+        if item.event[2] <= series.latest_ms:
+            self.on_drop(Counter((item.event[3],)))
+            return
         if not series.suspects:
             series.suspected_since = self._clock()
             self._leaving.ring()
@@ -72,29 +78,37 @@ class Doubts:
         self.open.pop(series.stream, None)
 
     def expire(self, series: Series) -> None:
-        """Nothing new has followed for a while."""
-        if series.suspects and self._clock() >= series.suspected_since + DOUBT_S:
+        """Nothing new has followed for a while, or there is no room to wait any longer."""
+        if series.suspects and (self._leaving.crowded or self._clock() >= series.suspected_since + DOUBT_S):
             self._doubt(series)
 
     def due(self, series: Series) -> float | None:
         """When `expire` is due; None when it is not."""
         return series.suspected_since + DOUBT_S if series.suspects and series.stream not in self.open else None
 
-    def answer(self, series: Series, newest: int) -> bool:
-        """The exchange says which id of a series is its newest.
+    def answer(self, series: Series, newest: int | None) -> bool:
+        """The exchange says which id of a series is its newest; None: it does not know any.
 
-        It may be a little behind the stream; when it is for long, the ids have begun again.
+        That may be a little behind the stream. It belongs to the series as it was, or to the new one, whichever it is
+        nearer to.
 
         Returns:
-            Whether that is known now. If not, ask again.
+            Whether it is known now how things are. If not, ask again.
         """
-        if not series.suspects or series.sequence.next_id is None or newest >= series.sequence.next_id - 1:
+        next_id = series.sequence.next_id
+        if not series.suspects or next_id is None:
             self.dismiss(series)
-        elif self._clock() >= series.suspected_since + DATABASE_LAG_MAX_S:
-            self._believe(series)
-        else:
+            return True
+        if newest is None:
             return False
-        return True
+        as_new = abs(newest - series.suspects[-1].last) < abs(newest - (next_id - 1))
+        if not as_new and newest >= next_id - 1:
+            self.dismiss(series)
+            return True
+        if as_new and self._clock() >= series.suspected_since + DATABASE_LAG_MAX_S:
+            self._believe(series)
+            return True
+        return False
 
     def _doubt(self, series: Series) -> None:
         run = series.suspects
@@ -106,7 +120,7 @@ class Doubts:
         follow = all(after.first == before.last + 1 for before, after in pairwise(run))
         if len(run) >= BELIEVED_FROM and follow:
             self._believe(series)
-        elif not follow or len(run) >= BELIEVED_FROM or self._clock() >= series.suspected_since + DOUBT_S:
+        elif not follow or self._leaving.crowded or self._clock() >= series.suspected_since + DOUBT_S:
             self.dismiss(series)
 
     def _believe(self, series: Series) -> None:

@@ -14,6 +14,7 @@ Times are seconds of one clock for holding, and ms of the wall clock for the jou
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Sequence_
 
@@ -21,13 +22,17 @@ from ingest_actors.binance.begun_again import Doubts
 from ingest_actors.binance.departures import Departures
 from ingest_actors.binance.gaps import Gap, Reason, ResolvedBy, State
 from ingest_actors.binance.sequence import Fate, Hole, Sequence
-from ingest_actors.binance.series import SLOW, Journalled, Odd, Series, size_of
+from ingest_actors.binance.series import Journalled, Odd, Series, size_of
 from ingest_actors.binance.stream_table import Continuity as Kind
 from ingest_actors.binance.stream_table import EventKind
 from ingest_actors.messages import Event, Route
 
 _BY_ID = frozenset((Kind.CONSECUTIVE, Kind.OVERLAPPING))
 """How events follow each other where each says which one comes before it."""
+
+JUMP_MAX = 10_000_000
+"""Ids that may be missing at once and be believed: more than any symbol trades in a day. What lies beyond may be one
+garbled number, or a new sequence; it waits for what follows."""
 
 SERIES_MAX = 65_536
 """Bounds what a peer that makes up names can cost; the whole spot market has a tenth of that."""
@@ -88,7 +93,10 @@ class Continuity:
         known = self._series.get(stream)
         if known is None and len(self._series) < SERIES_MAX and kind.continuity in _BY_ID:
             hold_s = self._hold_s(kind)
-            known = Series(stream, symbol, route, hold_s=hold_s or 0.0, repairable=hold_s is not None)
+            known = Series(
+                stream, symbol, route, hold_s=hold_s or 0.0, repairable=hold_s is not None,
+                by_ones=kind.continuity is Kind.CONSECUTIVE,
+            )  # fmt: skip
             self._series[stream] = known
         return known
 
@@ -127,17 +135,19 @@ class Continuity:
         """The batch has gone downstream; what did not fit is taken now."""
         for series in self._touched:
             series.touched = False
-            reached = series.staged if series.staged != SLOW else series.reached
+            reached = series.staged if series.staged is not None else series.reached
             if reached is not None:  # else nothing of it went straight on
                 series.sequence.next_id = reached
         self._touched.clear()
         changed = dict.fromkeys(item.series for item in odd)
         for item in odd:
-            if self._offer(item, ResolvedBy.OTHER_CONNECTION, reason) is Fate.DUPLICATE:
-                self._holding[item.series] = None
+            series = item.series
+            if self._far(item) or self._offer(item, ResolvedBy.OTHER_CONNECTION, reason) is Fate.DUPLICATE:
+                self._holding[series] = None
                 self.doubts.suspect(item)
             else:
-                self.doubts.dismiss(item.series)
+                self.doubts.dismiss(series)
+                series.latest_ms = max(series.latest_ms, item.event[2])
         for series in changed:
             self._settle(series)
 
@@ -180,7 +190,7 @@ class Continuity:
         return self._series[gap.stream].sequence.missing(gap.hole) if gap.name in self.gaps else None
 
     def skip(self, gap: Gap, hole: Hole, reason: Reason | None = None) -> None:
-        """Some ids of a gap will never come: what waits for them goes on.
+        """Some ids of a gap, as far as they are missing, will never come: what waits for them goes on.
 
         Args:
             gap: what they belong to.
@@ -188,19 +198,16 @@ class Continuity:
             reason: why, if that is known better than when the gap was found.
         """
         series = self._series[gap.stream]
-        if reason is not None:
-            gap.reason = reason
-        gap.lost += len(hole)
-        self._leaving.add(series, series.sequence.skip(hole))
-        if series.sequence.held:
-            series.held_since = self._clock()
-        self._close_if_over(series, gap)
+        within = Hole(max(hole.first, gap.hole.first), min(hole.last, gap.hole.last))
+        while gap.name in self.gaps and (part := series.sequence.missing(within)) is not None:
+            if reason is not None:
+                gap.reason = reason
+            self._skip(series, part)
         self._settle(series)
 
     def lose(self, gap: Gap, reason: Reason | None = None) -> None:
         """Nothing more of a gap will come."""
-        while (hole := self.missing(gap)) is not None:
-            self.skip(gap, hole, reason)
+        self.skip(gap, gap.hole, reason)
 
     def expire(self) -> None:
         """Holes that have held up their series for long enough hold it up no more."""
@@ -211,10 +218,7 @@ class Continuity:
                 or series.sequence.held > self._held_max
                 or self._leaving.crowded
             ):
-                if series.repairable:
-                    self._give_up(series)
-                else:
-                    self.lose(series.gaps[0])
+                self._go_on(series)
             self.doubts.expire(series)
             self._settle(series)
 
@@ -223,7 +227,7 @@ class Continuity:
         for series in list(self._holding):
             self.doubts.dismiss(series)
             while series.sequence.held:
-                self._give_up(series)
+                self._go_on(series)
             self._settle(series)
 
     def next_expiry(self) -> float | None:
@@ -234,7 +238,7 @@ class Continuity:
 
     # -- for whoever can ask the exchange where its ids are
 
-    def answer(self, series: Series, newest: int) -> bool:
+    def answer(self, series: Series, newest: int | None) -> bool:
         """The exchange says which id of a series is its newest; see `Doubts.answer`."""
         decided = self.doubts.answer(series, newest)
         self._settle(series)
@@ -248,18 +252,26 @@ class Continuity:
         fate = sequence.offer(first, last, event)
         if fate is Fate.FRESH:
             self._leave(series, event)
-            self._leaving.add(series, sequence.release())
-            if sequence.held:
+            if released := sequence.release():
+                self._leaving.add(series, released)
                 series.held_since = self._clock()
+            self._forget_overtaken(series)
         elif fate is Fate.LATE:
             self._leave(series, self._late(event))
         elif fate is Fate.HELD:
             self._leaving.size_bytes += size_of(event)
             self._holding[series] = None
             self._open(series, reason)
+            if sequence.held > self._held_max or self._leaving.crowded:
+                self._leaving.ring()
         if fate is not Fate.DUPLICATE:
             self._came(series, first, last, by)
         return fate
+
+    def _far(self, odd: Odd) -> bool:
+        """Whether an event is so far ahead that it is hard to believe."""
+        next_id = odd.series.sequence.next_id
+        return next_id is not None and odd.first > next_id + JUMP_MAX
 
     def _open(self, series: Series, reason: Reason) -> None:
         """Open a gap for what is newly missing."""
@@ -284,22 +296,50 @@ class Continuity:
         )
 
     def _came(self, series: Series, first: int, last: int, by: ResolvedBy) -> None:
-        for gap in series.gaps:
-            overlap = min(last, gap.hole.last) - max(first, gap.hole.first) + 1
-            if overlap > 0:
-                gap.recovered += overlap
-                gap.resolved_by = by
-                self._close_if_over(series, gap)
-                return
+        for gap in [gap for gap in series.gaps if gap.hole.first <= last and first <= gap.hole.last]:
+            gap.resolved_by = by
+            if series.by_ones:
+                gap.recovered += 1
+            self._close_if_over(series, gap)
 
-    def _give_up(self, series: Series) -> None:
-        given_up = series.sequence.give_up()
-        assert given_up is not None
-        self._leaving.add(series, given_up.released)
+    def _go_on(self, series: Series) -> None:
+        """The first hole of a series is not waited for any longer."""
+        if series.repairable:
+            given_up = series.sequence.give_up()
+            assert given_up is not None
+            self._leaving.add(series, given_up.released)
+            self._forget_overtaken(series)
+            if given_up.lost is not None:
+                self._lost(series, given_up.lost)
+        else:
+            self._skip(series, series.sequence.holes()[0])
         series.held_since = self._clock()
 
+    def _skip(self, series: Series, hole: Hole) -> None:
+        """Ids that are all missing will never come."""
+        if released := series.sequence.skip(hole):
+            self._leaving.add(series, released)
+            series.held_since = self._clock()
+        self._forget_overtaken(series)
+        self._lost(series, hole)
+
+    def _lost(self, series: Series, hole: Hole) -> None:
+        for gap in list(series.gaps):
+            shared = min(gap.hole.last, hole.last) - max(gap.hole.first, hole.first) + 1
+            if shared > 0:
+                gap.lost += shared
+                self._close_if_over(series, gap)
+
+    def _forget_overtaken(self, series: Series) -> None:
+        overtaken = series.sequence.overtaken
+        if overtaken:
+            self._leaving.size_bytes -= sum(map(size_of, overtaken))
+            self.doubts.on_drop(Counter(event[3] for event in overtaken))
+            overtaken.clear()
+
     def _close_if_over(self, series: Series, gap: Gap) -> None:
-        if gap.over:
+        if gap.over if series.by_ones else series.sequence.missing(gap.hole) is None:
+            gap.recovered = gap.hole.size - gap.lost
             self._end(series, gap, State.LOST if gap.lost else State.CLOSED)
 
     def _end(self, series: Series, gap: Gap, state: State) -> None:
@@ -321,18 +361,26 @@ class Continuity:
         """Suspects are the first of a new sequence."""
         suspects, series.suspects = series.suspects, []
         while series.sequence.held:
-            self._give_up(series)
+            self._go_on(series)
         for gap in list(series.gaps):
             self.lose(gap)
-        end = (series.sequence.next_id or 0) - 1
-        gap = self._new_gap(series, Hole(suspects[0].first, end), Reason.EXCHANGE_RESET)
-        gap.lost = len(gap.hole)
+        fell = [index for index in range(1, len(suspects)) if suspects[index].first < suspects[index - 1].first]
+        first = fell[-1] if fell else 0
+        ids = sorted((suspects[first].first, (series.sequence.next_id or 1) - 1))
+        gap = self._new_gap(series, Hole(*ids), Reason.EXCHANGE_RESET)
+        gap.lost = gap.hole.size
         self._tell(series, gap, State.OPEN)
         self._tell(series, gap, State.LOST)
         series.sequence = Sequence()
-        for item in suspects:
+        dropped: Counter[Route] = Counter()
+        for index, item in enumerate(suspects):
             self._leaving.size_bytes -= size_of(item.event)
-            self._offer(item, ResolvedBy.OTHER_CONNECTION, Reason.DISCONNECTED)
+            if index < first or self._offer(item, ResolvedBy.OTHER_CONNECTION, Reason.DISCONNECTED) is Fate.DUPLICATE:
+                dropped[item.event[3]] += 1
+            else:
+                series.latest_ms = max(series.latest_ms, item.event[2])
+        if dropped:
+            self.doubts.on_drop(dropped)
 
     def _settle(self, series: Series) -> None:
         """After anything was done to a series."""
@@ -343,5 +391,5 @@ class Continuity:
 
     def _stage(self, series: Series) -> None:
         next_id = series.sequence.next_id
-        series.staged = next_id if series.smooth and next_id is not None else SLOW
+        series.staged = next_id if series.smooth else None
         series.reached = None

@@ -52,7 +52,7 @@ class Gap:
         reason: why they are missing, as far as is known.
         detected_at_ms: wall clock.
         repairable: whether what is missing can be fetched again.
-        recovered: how many of the ids have come since.
+        recovered: how many of the ids have come since, as far as they are counted one by one.
         lost: how many will never come.
         resolved_by: what brought the last of them.
     """
@@ -76,7 +76,7 @@ class Gap:
     @property
     def over(self) -> bool:
         """Whether nothing of it is waited for any more."""
-        return self.recovered + self.lost >= len(self.hole)
+        return self.recovered + self.lost >= self.hole.size
 
     def record(self, state: State, resolved_at_ms: int | None = None) -> bytes:
         """The journal's record of it, one JSON object.

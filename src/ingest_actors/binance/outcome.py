@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ingest_actors.binance.continuity import Continuity
-from ingest_actors.binance.series import SLOW, Odd, Series
+from ingest_actors.binance.series import Odd, Series
 from ingest_actors.binance.splice import Tails
 from ingest_actors.messages import Event, FrameBatch, events_size_bytes
 
@@ -78,11 +78,12 @@ class Outcome:
             self._continuity.touch(series)
         if first == series.staged:
             series.staged = last + 1
+            series.latest_ms = event[2]
             self.events.append(event)
             return
-        if series.staged != SLOW:
+        if series.staged is not None:
             series.reached = series.staged
-            series.staged = SLOW
+            series.staged = None
         self.odd.append(Odd(series, first, last, event))
 
     def notice(self, kind: str, frame: bytes) -> None:

@@ -198,11 +198,12 @@ class EventParser:
             if not series.touched:
                 touch(series)
             first = track.first(data)
-            if first == series.staged:
+            if first == series.staged and first.__class__ is int and first <= number:
                 series.staged = number + 1
+                series.latest_ms = time
                 append(event)
             else:
-                outcome.offer(series, first if first.__class__ is int else number, number, event)
+                self._parse_one(frame, outcome, envelope.stream)
         return True
 
     def _parse_slowly(self, frames: list[bytes], outcome: Outcome) -> None:

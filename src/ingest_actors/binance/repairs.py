@@ -36,6 +36,10 @@ class Repairs:
         """Bring an event; whether it was missing."""
         return self._continuity.fill(gap, number, number, event)
 
+    def lose(self, gap: Gap) -> None:
+        """Nothing more of a gap can be had."""
+        self._continuity.lose(gap)
+
     def skipped(self, gap: Gap, first: int, last: int) -> None:
         """The exchange does not have these ids either."""
         self._continuity.skip(gap, Hole(first, last), Reason.EXCHANGE_SKIPPED)
@@ -48,7 +52,7 @@ class Repairs:
         """Series whose ids may have begun again, by the stream's name."""
         return self._continuity.doubts.open
 
-    def answer(self, doubt: Series, newest: int) -> bool:
+    def answer(self, doubt: Series, newest: int | None) -> bool:
         """The exchange says which id of a series is its newest; whether that decides it."""
         return self._continuity.answer(doubt, newest)
 
@@ -88,8 +92,8 @@ class Fetcher:
         now_ms = self._clock_ms()
         return [(row.id, backfill.trade(row, now_ms)) for row in trades]
 
-    async def newest(self, doubt: Series) -> int:
-        """The newest id of a series that the exchange's database has; it may lag behind the stream.
+    async def newest(self, doubt: Series) -> int | None:
+        """The newest id of a series that the exchange's database has; it may lag behind the stream. None: it has none.
 
         Raises:
             ExchangeUnreachable, RequestRefused: see `RestClient`.
@@ -97,5 +101,5 @@ class Fetcher:
         kind = self._table.kind(doubt.route.event_type)
         assert kind is not None
         if kind.repair is Repair.AGG_TRADES:
-            return max((row.a for row in await self._rest.aggregate_trades(doubt.symbol, limit=1)), default=-1)
-        return max((row.id for row in await self._rest.historical_trades(doubt.symbol, limit=1)), default=-1)
+            return max((row.a for row in await self._rest.aggregate_trades(doubt.symbol, limit=1)), default=None)
+        return max((row.id for row in await self._rest.historical_trades(doubt.symbol, limit=1)), default=None)

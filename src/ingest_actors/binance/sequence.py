@@ -23,7 +23,9 @@ class Hole(NamedTuple):
     first: int
     last: int
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many they are."""
         return self.last - self.first + 1
 
 
@@ -62,13 +64,16 @@ class Sequence(Generic[I]):
     Attributes:
         next_id: as above, kept up to date.
         late: likewise.
+        overtaken: events that had waited, and that nobody needs any more because another has all that they cover; for
+            whoever counts them to take away.
     """
 
-    __slots__ = ("_held", "late", "next_id")
+    __slots__ = ("_held", "late", "next_id", "overtaken")
 
     def __init__(self, next_id: int | None = None, late: tuple[Hole, ...] = ()) -> None:
         self.next_id = next_id
         self.late = list(late)
+        self.overtaken: list[I] = []
         self._held: list[_Held[I]] = []
 
     @property
@@ -101,7 +106,7 @@ class Sequence(Generic[I]):
         return Fate.HELD
 
     def release(self) -> list[I]:
-        """What no longer has to wait, in order; what was overtaken meanwhile is dropped."""
+        """What no longer has to wait, in order."""
         released = []
         count = 0
         for first, last, item in self._held:
@@ -111,6 +116,8 @@ class Sequence(Generic[I]):
             if self.next_id is None or last >= self.next_id:
                 self.next_id = last + 1
                 released.append(item)
+            else:
+                self.overtaken.append(item)
         del self._held[:count]
         return released
 

@@ -8,8 +8,8 @@ from ingest_actors.binance.gaps import Gap, State
 from ingest_actors.binance.sequence import Hole, Sequence
 from ingest_actors.messages import Event, Route
 
-SLOW = -1
-"""No id of an event: whose series has this as its next one goes the slow way."""
+ID_MAX = 2**63 - 1
+"""Ids are signed 64-bit numbers from 0 on; what lies outside is none."""
 
 
 class Series:
@@ -21,8 +21,10 @@ class Series:
         route: of its events.
         hold_s: how long a hole may hold up what comes after it, seconds.
         repairable: whether somebody fetches what is missing.
-        staged: the id that the parser expects next, beyond what is committed; `SLOW`: ask.
-        reached: while it is `SLOW` only since this batch, how far it had got in it.
+        by_ones: whether each event has one id of its own.
+        staged: the id that the parser expects next, beyond what is committed; None: it must ask.
+        reached: while it is None only since this batch, how far it had got in it.
+        latest_ms: time of the newest event that went on where the series ended, ms since the epoch.
         sequence: what is committed.
         queued: how many of its events are in `Continuity.ready`.
         gaps: those that are open.
@@ -32,18 +34,22 @@ class Series:
     """
 
     __slots__ = (
-        "gaps", "held_since", "hold_s", "queued", "reached", "repairable", "route",
+        "by_ones", "gaps", "held_since", "hold_s", "latest_ms", "queued", "reached", "repairable", "route",
         "sequence", "staged", "stream", "suspected_since", "suspects", "symbol", "touched",
     )  # fmt: skip
 
-    def __init__(self, stream: str, symbol: str, route: Route, *, hold_s: float, repairable: bool) -> None:
+    def __init__(
+        self, stream: str, symbol: str, route: Route, *, hold_s: float, repairable: bool, by_ones: bool
+    ) -> None:
         self.stream = stream
         self.symbol = symbol
         self.route = route
         self.hold_s = hold_s
         self.repairable = repairable
+        self.by_ones = by_ones
         self.sequence: Sequence[Event] = Sequence()
-        self.staged = SLOW
+        self.staged: int | None = None
+        self.latest_ms = 0
         self.reached: int | None = None
         self.touched = False
         self.queued = 0

@@ -16,7 +16,7 @@ from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.dead_letters import DeadLetters, Origin
 from ingest_actors.binance.event_time import event_timestamp
 from ingest_actors.binance.outcome import CONTROL_REPLY, SHUTDOWN, Outcome
-from ingest_actors.binance.series import Series
+from ingest_actors.binance.series import ID_MAX, Series
 from ingest_actors.binance.splice import Suffix, suffix_of
 from ingest_actors.binance.stream_table import SERVER_SHUTDOWN, EventKind, StreamTable, symbol_of_stream
 from ingest_actors.messages import Route
@@ -182,8 +182,7 @@ class SlowPath:
         if lane.series is None or number is None:
             outcome.events.append(made)
         else:
-            first = _integer(getattr(members, lane.kind.first_field)) if lane.kind.first_field else None
-            outcome.offer(lane.series, number if first is None else first, number, made)
+            outcome.offer(lane.series, self._first(members, lane, number, stream), number, made)
         return lane
 
     def _lane(self, event: bytes, members: _Members, stream: str) -> Lane:
@@ -202,7 +201,9 @@ class SlowPath:
         suffix = suffix_of(kind, symbol=symbol, stream=stream or _raw_stream(kind, symbol))
         route = self._table.route(kind)
         series = None
-        if self._continuity is not None and (name_of_stream := stream or _raw_stream(kind, symbol)):
+        name_of_stream = stream or _raw_stream(kind, symbol)
+        named = (symbol_of_stream(name_of_stream), self._table.kind_of_stream(name_of_stream))
+        if self._continuity is not None and named == (symbol, kind):  # what bears a wrong name is no part of a series
             series = self._continuity.series(kind, name_of_stream, symbol, route)
         return Lane(kind, name, payload_symbol, symbol.encode() or None, suffix, route, series)
 
@@ -210,12 +211,26 @@ class SlowPath:
         """The event's id; None for kinds that need none."""
         fields = lane.kind.id_fields
         for field in fields:
-            if (number := _integer(getattr(members, field))) is not None:
+            number = _integer(getattr(members, field))
+            if number is not None and 0 <= number <= ID_MAX:
                 return number
         if fields:
             origin = self._origin(lane.payload_symbol, stream, lane.kind)
-            raise _Unusable(dead_letters.NO_IDENTITY, f"no whole number in {' or '.join(fields)}", origin)
+            detail = f"no whole number from 0 to {ID_MAX} in {' or '.join(fields)}"
+            raise _Unusable(dead_letters.NO_IDENTITY, detail, origin)
         return None
+
+    def _first(self, members: _Members, lane: Lane, last: int, stream: str) -> int:
+        """The first id that an event covers; the last one where each has one of its own."""
+        if not lane.kind.first_field:
+            return last
+        first = _integer(getattr(members, lane.kind.first_field))
+        if first is None or not 0 <= first <= last:
+            origin = self._origin(lane.payload_symbol, stream, lane.kind)
+            raise _Unusable(
+                dead_letters.NO_IDENTITY, f"no whole number from 0 to {last} in {lane.kind.first_field}", origin
+            )
+        return first
 
     def _bury(self, value: bytes, unusable: _Unusable, outcome: Outcome) -> None:
         letter = self._letters.letter(
