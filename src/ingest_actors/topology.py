@@ -58,8 +58,9 @@ SPARE_CONNECTIONS = 1
 """Connections that may come by and by, for streams that are moved: what may be read ahead is left for so many."""
 
 RESTARTS_MAX = 10
-RESTART_PERIOD_S = 60.0
-"""An actor that crashes more than `RESTARTS_MAX` times in this long is sick, and a restart will not mend it."""
+RESTART_PERIOD_S = 180.0
+"""An actor that crashes more than `RESTARTS_MAX` times in this long is sick, and a restart will not mend it. Much longer
+than so many restarts take with the delays between them, or one that crashes steadily would never be found out."""
 
 
 Player = Callable[[Mailbox[FrameBatch]], Awaitable[None]]
