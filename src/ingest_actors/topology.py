@@ -59,8 +59,8 @@ SPARE_CONNECTIONS = 1
 
 RESTARTS_MAX = 10
 RESTART_PERIOD_S = 180.0
-"""An actor that crashes more than `RESTARTS_MAX` times in this long is sick, and a restart will not mend it. Much longer
-than so many restarts take with the delays between them, or one that crashes steadily would never be found out."""
+"""An actor that crashes more than `RESTARTS_MAX` times in this long is sick, and a restart will not mend it. Much
+longer than so many restarts take with their delays, or one that crashes steadily would never be found out."""
 
 
 Player = Callable[[Mailbox[FrameBatch]], Awaitable[None]]
