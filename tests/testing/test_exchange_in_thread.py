@@ -188,6 +188,32 @@ def test_what_a_client_received_is_compared_with_the_true_trades():
         assert exchange.trades("BTCUSDT")[-1].trade_id >= trades[-1]["t"]
 
 
+def test_the_truth_does_not_lag_when_rest_does():
+    with exchange_in_thread(rest_lag_s=3600, **QUICK) as exchange:
+        with WsClient(f"{exchange.ws_url}/ws/btcusdt@aggTrade") as client:
+            sums = [client.event() for _ in range(10)]
+        rows = exchange.aggregate_trades("BTCUSDT", sums[0]["a"], sums[-1]["a"])
+        assert [row.aggregate_id for row in rows] == [a["a"] for a in sums]
+        answer = httpx.get(
+            f"{exchange.rest_url}/api/v3/aggTrades", params={"symbol": "BTCUSDT", "fromId": sums[0]["a"]}
+        )
+        assert answer.json() == []
+
+
+def test_ids_that_are_forgotten_are_refused_with_the_oldest_that_is_remembered():
+    with exchange_in_thread(history=20, **QUICK) as exchange:
+        with WsClient(f"{exchange.ws_url}/stream?streams=btcusdt@aggTrade/btcusdt@trade") as client:
+            for _ in range(200):
+                client.event()
+        for ask, kind in ((exchange.trades, "trade"), (exchange.aggregate_trades, "aggregate trade")):
+            oldest = ask("BTCUSDT")[0][0]
+            with pytest.raises(LookupError, match=rf"no {kind} of BTCUSDT has the id {oldest - 1} any more: .* \d+ on"):
+                ask("BTCUSDT", oldest - 1)
+            newest = ask("BTCUSDT")[-1][0]
+            assert ask("BTCUSDT", newest)[0][0] == newest
+            assert ask("BTCUSDT", newest + 10_000) == []
+
+
 def test_a_book_is_compared_with_the_true_one_at_the_id_where_it_stands():
     with exchange_in_thread(**QUICK) as exchange:
         with WsClient(f"{exchange.ws_url}/ws/btcusdt@depth20@100ms") as client:

@@ -126,7 +126,14 @@ class RecordedRest:
         return [TradeRow(t.t, t.p, t.q, _quote_text(t.p, t.q), _microseconds(t.T), t.m) for t in trades]
 
     def aggregates(
-        self, symbol: str, *, from_id: int | None, start_us: int | None, end_us: int | None, limit: int
+        self,
+        symbol: str,
+        *,
+        from_id: int | None,
+        start_us: int | None,
+        end_us: int | None,
+        limit: int,
+        lagging: bool = True,  # noqa: ARG002
     ) -> list[AggregateRow]:
         """Aggregate trades played so far, oldest first."""
         stream = f"{symbol.lower()}@aggTrade".encode()

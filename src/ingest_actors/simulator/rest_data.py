@@ -103,9 +103,19 @@ class RestData(Protocol):
         """Block trades from an id on, as far as the database has them; oldest first."""
 
     def aggregates(
-        self, symbol: str, *, from_id: int | None, start_us: int | None, end_us: int | None, limit: int
+        self,
+        symbol: str,
+        *,
+        from_id: int | None,
+        start_us: int | None,
+        end_us: int | None,
+        limit: int,
+        lagging: bool = True,
     ) -> list[AggregateRow]:
-        """Aggregate trades from an id on, or between two times (both inclusive), or the newest; oldest first."""
+        """Aggregate trades from an id on, or between two times (both inclusive), or the newest; oldest first.
+
+        With `lagging`, those that the database has by now.
+        """
 
     def klines(
         self, symbol: str, interval: str, *, start_us: int | None, end_us: int | None, limit: int, offset_us: int = 0

@@ -164,22 +164,22 @@ class Exchange:
         return self._oracle.book(symbol, update_id)
 
     def trades(self, symbol: str, first_id: int | None = None, last_id: int | None = None) -> list[TradeRow]:
-        """The trades that have been published, oldest first; as many as are remembered (`SimulatorConfig.history`).
+        """The trades that have happened, oldest first; as many as are remembered (`SimulatorConfig.history`).
 
         Args:
             symbol: uppercase.
-            first_id: the first id wanted, inclusive.
-            last_id: the last one, inclusive.
+            first_id: the first id wanted, inclusive; None = the oldest that is remembered.
+            last_id: the last one, inclusive; None = the newest.
 
         Raises:
-            LookupError: no such symbol.
+            LookupError: no such symbol; the first id is not remembered any more.
         """
         return self._oracle.trades(symbol, first_id, last_id)
 
     def aggregate_trades(
         self, symbol: str, first_id: int | None = None, last_id: int | None = None
     ) -> list[AggregateRow]:
-        """The aggregate trades, as `trades`; those that REST has by now, if it lags (`SimulatorConfig.rest_lag_s`)."""
+        """The aggregate trades, as `trades`; those too that REST does not have yet because it lags."""
         return self._oracle.aggregate_trades(symbol, first_id, last_id)
 
     async def wait_for_connections(self, count: int = 1, timeout_s: float = WAIT_MAX_S) -> list[ClientConnection]:

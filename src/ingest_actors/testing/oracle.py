@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 from ingest_actors.simulator.market.decimals import text
@@ -53,16 +54,29 @@ class Oracle:
     def trades(self, symbol: str, first_id: int | None, last_id: int | None) -> list[TradeRow]:
         """See `Exchange.trades`."""
         self._check(symbol)
-        rows = self._source.rest.trades(symbol, from_id=first_id, limit=ROWS_MAX, lagging=False)
+        ask = partial(self._source.rest.trades, symbol, lagging=False)
+        _check_remembered(f"trade of {symbol}", first_id, [row.trade_id for row in ask(from_id=0, limit=1)])
+        rows = ask(from_id=first_id, limit=ROWS_MAX)
         return [row for row in rows if last_id is None or row.trade_id <= last_id]
 
     def aggregate_trades(self, symbol: str, first_id: int | None, last_id: int | None) -> list[AggregateRow]:
         """See `Exchange.aggregate_trades`."""
         self._check(symbol)
-        rows = self._source.rest.aggregates(symbol, from_id=first_id, start_us=None, end_us=None, limit=ROWS_MAX)
+        ask = partial(self._source.rest.aggregates, symbol, start_us=None, end_us=None, lagging=False)
+        oldest = [row.aggregate_id for row in ask(from_id=0, limit=1)]
+        _check_remembered(f"aggregate trade of {symbol}", first_id, oldest)
+        rows = ask(from_id=first_id, limit=ROWS_MAX)
         return [row for row in rows if last_id is None or row.aggregate_id <= last_id]
 
     def _check(self, symbol: str) -> None:
         symbols = self._source.rest.symbols()
         if symbol not in symbols:
             raise LookupError(f"no symbol {symbol!r} here; there are {', '.join(symbols)}")
+
+
+def _check_remembered(kind: str, first_id: int | None, oldest: list[int]) -> None:
+    """A truth that began later than asked would make a client look as if it had invented what came before."""
+    if first_id is not None and oldest and first_id < oldest[0]:
+        raise LookupError(
+            f"no {kind} has the id {first_id} any more: remembered are those from {oldest[0]} on (history)"
+        )

@@ -111,11 +111,18 @@ class MarketRest:
         ]  # fmt: skip
 
     def aggregates(
-        self, symbol: str, *, from_id: int | None, start_us: int | None, end_us: int | None, limit: int
+        self,
+        symbol: str,
+        *,
+        from_id: int | None,
+        start_us: int | None,
+        end_us: int | None,
+        limit: int,
+        lagging: bool = True,
     ) -> list[AggregateRow]:
         """Aggregate trades, oldest first."""
         history = self._markets[symbol].aggregates
-        until_us = self._database_us
+        until_us = self._database_us if lagging else self._scheduler.now_us
         if from_id is None:
             found = history.between(start_us, end_us, limit, until_us=until_us)
         else:
