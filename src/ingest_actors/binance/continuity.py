@@ -127,7 +127,7 @@ class Continuity:
         self._touched.clear()
 
     def touch(self, series: Series) -> None:
-        """The parser moves `staged`, or sets it to `SLOW`; once a batch is enough."""
+        """The parser moves `staged`, or takes it away; once a batch is enough."""
         series.touched = True
         self._touched.append(series)
 
