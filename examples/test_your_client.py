@@ -1,6 +1,8 @@
 """A complete test file for somebody's own client: an asyncio order book, against the simulated exchange.
 
-    pytest examples/test_your_client.py
+    pytest -c /dev/null --rootdir . examples/test_your_client.py
+
+(Those options leave out the settings of this repository, which want plugins. A copy in a project of your own needs none.)
 
 The client above, the tests below. The client follows the exchange's steps for a local book; the tests let events get
 lost and connections break, and compare the book with the true one at the id where it stands. The guide to all of this
@@ -110,8 +112,10 @@ async def running(exchange: ThreadedExchange) -> AsyncIterator[LocalBook]:
         yield book
     finally:
         task.cancel()
+        _, pending = await asyncio.wait([task], timeout=5)
+        assert not pending, "the client ignores cancellation"
         with contextlib.suppress(asyncio.CancelledError):
-            await task
+            task.result()  # what else has ended it
 
 
 async def until(condition: Callable[[], object]) -> None:

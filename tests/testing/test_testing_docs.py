@@ -1,5 +1,6 @@
 """Every code block of the how-to, and the example, as a reader would run them, with every warning an error."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest_actors import testing
 from ingest_actors.simulator.fault_file import parse_faults
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -63,7 +65,7 @@ def test_the_how_to_s_command_serves_with_its_script(tmp_path):
 def test_the_how_to_installs_what_there_is():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     installs = [line for text in blocks("sh") for line in text.splitlines() if line.startswith("pip")]
-    assert installs == [f"pip install {project['name']}"]
+    assert installs == [f"pip install {project['name']} pytest"]
     assert set(re.findall(r"`\[([\w-]+)\]`", HOW_TO.read_text())) <= project["optional-dependencies"].keys()
 
 
@@ -76,6 +78,28 @@ def test_no_block_of_the_how_to_is_left_out_here():
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)]+)\)", HOW_TO.read_text()))
 def test_the_how_to_s_links_lead_somewhere(link):
     assert (HOW_TO.parent / link).exists()
+
+
+def test_the_how_to_s_tables_tell_the_fields_there_are():
+    text = HOW_TO.read_text()
+    for row in (testing.TradeRow, testing.AggregateRow, testing.Book):
+        (told,) = re.findall(rf"^\| `{row.__name__}` \| (.*) \|$", text, re.MULTILINE)
+        assert tuple(re.findall(r"`(\w+)`", told)) == row._fields
+    (table,) = re.findall(r"^\| field \| default .*\n((?:\|.*\n)+)", text, re.MULTILINE)
+    names = {name for line in table.splitlines()[1:] for name in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert len(names) == 12
+    assert names <= {entry.name for entry in dataclasses.fields(testing.SimulatorConfig)}
+
+
+@pytest.mark.parametrize("code", re.findall(r"`inflict\((.*?)\)`[ ,]", HOW_TO.read_text()))
+def test_the_how_to_s_one_line_faults_can_be_made(code):
+    assert eval(code, vars(testing))
+
+
+def test_the_example_passes_from_a_clone_as_it_says():
+    path = REPOSITORY / "examples" / "test_your_client.py"
+    (command,) = re.findall(r"^    pytest (.*)$", path.read_text(), re.MULTILINE)
+    pytest_passes(command.split(), REPOSITORY, 3)
 
 
 def test_the_example_passes(tmp_path):
