@@ -60,6 +60,11 @@ def test_commands_that_read_settings_take_an_env_file(command, capsys):
     assert "--env-file" in capsys.readouterr().out
 
 
+def test_the_name_of_a_recording_is_shown_whole(capsys):
+    assert cli.main(["record", "--help"]) == 0
+    assert "recording-TIME.gz" in capsys.readouterr().out
+
+
 def test_the_overview_lists_every_command(capsys):
     assert cli.main(["--help"]) == 0
     text = capsys.readouterr().out

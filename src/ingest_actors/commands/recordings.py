@@ -17,7 +17,9 @@ def record(
     *,
     output: Annotated[
         Path | None,
-        typer.Option(help="The file, which must not exist, or a directory; [default: recording-<UTC time>.gz, here]"),
+        typer.Option(
+            help="The file, which must not exist, or a directory; [default: here, recording-TIME.gz, TIME in UTC]"
+        ),
     ] = None,
     duration: Annotated[
         float | None,
