@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 
 from ingest_actors.errors import SettingsError
+from ingest_actors.simulator import SimulatorConfig
 from ingest_actors.simulator.fault_file import dump_faults, parse_faults, read_faults
 from ingest_actors.simulator.faults import (
     ACTIONS,
@@ -198,6 +200,61 @@ def test_a_fault_made_in_python_is_refused_likewise():
         Fault(Cut(), times=0, until_s=-1)
     with pytest.raises(ValueError, match="latency_s = -1; accepted: seconds, from 0"):
         Fault(Slow(latency_s=-1))
+
+
+@pytest.mark.parametrize("numbers", [[1, 3], (3, 1), {1, 3}, iter([1, 3]), frozenset({1, 3})])
+def test_connections_are_any_numbers_and_stay_as_they_are(numbers):
+    fault = Fault(Cut(), connections=numbers)
+    assert fault.connections == frozenset({1, 3})
+    assert isinstance(hash(fault), int)
+    assert [fault.befalls(number) for number in (1, 2, 3)] == [True, False, True]
+
+
+@pytest.mark.parametrize("numbers", [1, "1", [0], [1.0], [[1]], {"1": 2}, None])
+def test_connections_that_are_no_numbers_are_refused(numbers):
+    with pytest.raises(ValueError, match=r"connections = .*; accepted: a list of whole numbers from 1"):
+        Fault(Cut(), connections=numbers)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (Mute, "Mute is a class: write Mute()"),
+        (Fault, "Fault is a class: write Fault(...)"),
+        ("cut", "action = 'cut': the word of a script; in Python write Cut()"),
+        ("oops", "action = 'oops'; accepted: an action, such as Cut()"),
+        (None, "action = None; accepted: an action, such as Cut()"),
+    ],
+)
+def test_what_is_no_action_is_refused_with_what_to_write(given, said):
+    for make in (Fault, lambda thing: FaultScript([thing]), lambda thing: SimulatorConfig(faults=[thing])):
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+            make(given)
+
+
+def test_actions_alone_make_a_script_and_a_list_is_one():
+    assert SimulatorConfig(faults=[Cut()]).faults == FaultScript([Cut()]) == FaultScript([Fault(Cut())])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "accepted"),
+    [
+        ("symbols", "BTCUSDT", "several, such as ('BTCUSDT',)"),
+        ("quiet", "BTCUSDT", "several, such as ('BTCUSDT',)"),
+        ("recording", "r.gz", "several, such as ('r.gz',)"),
+        ("faults", "r.toml", "a FaultScript, a list of faults, or read_faults(path) for a file"),
+        ("faults", None, "a FaultScript, a list of faults, or read_faults(path) for a file"),
+    ],
+)
+def test_one_thing_where_several_are_meant_is_refused(name, value, accepted):
+    with pytest.raises(ValueError, match=f"^{re.escape(f'{name} = {value!r}; accepted: {accepted}')}$"):
+        SimulatorConfig(**{name: value})
+
+
+def test_a_file_of_faults_is_named_by_a_text_as_well(tmp_path):
+    path = tmp_path / "faults.toml"
+    path.write_text(dump_faults(FaultScript([Cut()])))
+    assert read_faults(str(path)) == read_faults(path) == FaultScript([Cut()])
 
 
 def test_a_fault_shows_only_what_was_said():

@@ -188,6 +188,14 @@ def test_what_a_client_received_is_compared_with_the_true_trades():
         assert exchange.trades("BTCUSDT")[-1].trade_id >= trades[-1]["t"]
 
 
+def test_a_class_and_a_word_are_no_faults():
+    with exchange_in_thread(**QUICK) as exchange:
+        with pytest.raises(ValueError, match=r"^CutMidFrame is a class: write CutMidFrame\(\)$"):
+            exchange.inflict(CutMidFrame)
+        with pytest.raises(ValueError, match=r"^action = 'cut': .* write Cut\(\)$"):
+            exchange.inflict("cut")
+
+
 def test_the_truth_does_not_lag_when_rest_does():
     with exchange_in_thread(rest_lag_s=3600, **QUICK) as exchange:
         with WsClient(f"{exchange.ws_url}/ws/btcusdt@aggTrade") as client:

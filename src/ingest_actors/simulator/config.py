@@ -80,10 +80,13 @@ class SimulatorConfig:
         recording: files to serve instead of a market, one after the other.
         at_end: what happens after the last frame of a recording.
         start_when: when a recording begins.
-        faults: what goes wrong; see `ingest_actors.simulator.faults`.
+        faults: what goes wrong; a list of faults becomes a script. See `ingest_actors.simulator.faults`.
         tls: serve `wss://` and `https://` with a throw-away certificate authority (extra ``[simulator-tls]``).
         frame_per_record: send each frame by itself: with TLS a record of its own, about as the exchange does.
         limits: what the exchange enforces.
+
+    Raises:
+        ValueError: one name or file where several are meant, or faults that are none; every problem is named.
     """
 
     host: str = "127.0.0.1"
@@ -109,3 +112,18 @@ class SimulatorConfig:
     tls: bool = False
     frame_per_record: bool = False
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} = {value!r}; accepted: several, such as ({value!r},)"
+            for name in ("symbols", "quiet", "recording")
+            if isinstance(value := getattr(self, name), str | Path)
+        ]
+        faults: object = self.faults
+        if isinstance(faults, list | tuple):
+            object.__setattr__(self, "faults", FaultScript(faults))
+        elif not isinstance(faults, FaultScript):
+            accepted = "a FaultScript, a list of faults, or read_faults(path) for a file"
+            problems.append(f"faults = {faults!r}; accepted: {accepted}")
+        if problems:
+            raise ValueError("; also ".join(problems))

@@ -14,7 +14,6 @@ import dataclasses
 import json
 import tomllib
 from pathlib import Path
-from typing import Any
 
 from ingest_actors.errors import SettingsError
 from ingest_actors.simulator.fault_values import given
@@ -23,14 +22,14 @@ from ingest_actors.simulator.faults import ACTIONS, Fault, FaultScript, options_
 _FAULT_KEYS = [entry.name for entry in dataclasses.fields(Fault) if entry.name != "action"]
 
 
-def read_faults(path: Path) -> FaultScript:
+def read_faults(path: str | Path) -> FaultScript:
     """The script in a file.
 
     Raises:
         SettingsError: it cannot be read, or asks for something that there is not; every problem is named.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise SettingsError([f"faults {path}: cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
@@ -93,17 +92,8 @@ def _fault(table: object) -> Fault:
     if problems:
         raise ValueError("; also ".join(problems))
     own = {key: value for key, value in table.items() if key in options}
-    rest = {key: _value(key, value) for key, value in table.items() if key in _FAULT_KEYS}
+    rest = {key: value for key, value in table.items() if key in _FAULT_KEYS}
     return Fault(ACTIONS[name](**own), **rest)
-
-
-def _value(key: str, value: object) -> Any:
-    if key != "connections" or not isinstance(value, list):
-        return value
-    try:
-        return frozenset(value)
-    except TypeError:
-        return value  # which is refused with the rest
 
 
 def _toml(value: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,17 @@ def given(thing: Any) -> dict[str, Any]:
     """The fields of a dataclass that differ from their defaults, in the order of the class."""
     entries = dataclasses.fields(thing)
     return {entry.name: getattr(thing, entry.name) for entry in entries if getattr(thing, entry.name) != entry.default}
+
+
+def frozen(numbers: object) -> Any:
+    """Any iterable as a frozenset; what cannot be one as it is, to be refused with the rest."""
+    if not isinstance(numbers, Iterable) or isinstance(numbers, str | bytes):
+        return numbers
+    numbers = list(numbers)
+    try:
+        return frozenset(numbers)
+    except TypeError:
+        return numbers
 
 
 def _is_number(value: object) -> bool:

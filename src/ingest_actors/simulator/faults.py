@@ -8,7 +8,7 @@ it out where its place says: `fault_plan` decides about connections, `fault_run`
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,7 @@ from ingest_actors.simulator.fault_values import (
     GLOB,
     NUMBERS,
     PROBABILITY,
+    frozen,
     given,
     option,
     problems_of,
@@ -143,7 +144,7 @@ class Fault:
     Attributes:
         action: what happens.
         after_frames: trigger: so many data frames after a connection's start.
-        connections: only these, counted from 1 as they come; empty = every one.
+        connections: only these, counted from 1 as they come; empty = every one. Any iterable; kept as a frozenset.
         at_s: trigger: seconds after the exchange opened; befalls the connections that are open then.
         after_s: trigger: seconds after a connection opened.
         after_events: trigger: so many events of `streams` on a connection.
@@ -163,7 +164,7 @@ class Fault:
 
     action: Action
     after_frames: int | None = option(None, whole(0))
-    connections: frozenset[int] = option(frozenset(), NUMBERS)
+    connections: Collection[int] = option(frozenset(), NUMBERS)
     at_s: float | None = option(None, seconds())
     after_s: float | None = option(None, seconds())
     after_events: int | None = option(None, whole(0))
@@ -177,6 +178,9 @@ class Fault:
     endpoints: str = option("*", GLOB)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.action, Action):
+            raise ValueError(_no_action(self.action))  # noqa: TRY004 - one kind
+        object.__setattr__(self, "connections", frozen(self.connections))
         problems = [*problems_of(self.action), *problems_of(self), *_contradictions(self)]
         if problems:
             raise ValueError("; also ".join(problems))
@@ -193,6 +197,20 @@ class Fault:
     def befalls(self, number: int) -> bool:
         """Whether connection `number` is one of those that it is limited to."""
         return not self.connections or number in self.connections
+
+
+def fault_of(thing: Fault | Action) -> Fault:
+    """A fault; an action alone is one that happens at once. Raises ValueError for anything else."""
+    return thing if isinstance(thing, Fault) else Fault(thing)
+
+
+def _no_action(value: object) -> str:
+    """What is wrong with what should be an action."""
+    if isinstance(value, type) and issubclass(value, Action | Fault):
+        return f"{value.__name__} is a class: write {value.__name__}({'...' if value is Fault else ''})"
+    if isinstance(value, str) and value in ACTIONS:
+        return f"action = {value!r}: the word of a script; in Python write {ACTIONS[value].__name__}()"
+    return f"action = {value!r}; accepted: an action, such as Cut()"
 
 
 def _contradictions(fault: Fault) -> list[str]:
@@ -223,12 +241,15 @@ class FaultScript:
     """What goes wrong with an exchange. The default: nothing.
 
     Args:
-        faults: in any order; of those that are due at the same moment, the first goes first.
+        faults: in any order; of those that are due at the same moment, the first goes first. Actions alone will do.
         seed: of everything that happens at random.
+
+    Raises:
+        ValueError: one of them is neither.
     """
 
-    def __init__(self, faults: Sequence[Fault] = (), *, seed: int = 0) -> None:
-        self.faults = tuple(faults)
+    def __init__(self, faults: Sequence[Fault | Action] = (), *, seed: int = 0) -> None:
+        self.faults = tuple(map(fault_of, faults))
         self.seed = seed
 
     def __repr__(self) -> str:

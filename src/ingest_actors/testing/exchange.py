@@ -14,7 +14,7 @@ from ingest_actors.simulator import SimulatedExchange, SimulatorConfig
 from ingest_actors.simulator import open_exchange as open_simulated_exchange
 from ingest_actors.simulator.connection import Connection
 from ingest_actors.simulator.fault_run import Fired
-from ingest_actors.simulator.faults import Action, Fault, FaultScript
+from ingest_actors.simulator.faults import Action, Fault, fault_of
 from ingest_actors.simulator.rest_data import AggregateRow, TradeRow
 from ingest_actors.testing.oracle import Book, Oracle
 
@@ -46,15 +46,9 @@ def config_of(config: SimulatorConfig | None, changes: dict[str, Any]) -> Simula
 
     Raises:
         TypeError: there is no such field.
+        ValueError: as `SimulatorConfig`.
     """
-    faults = changes.get("faults")
-    if isinstance(faults, list | tuple):
-        changes = changes | {"faults": FaultScript([_fault(fault) for fault in faults])}
     return replace(config or SimulatorConfig(), **changes)
-
-
-def _fault(given: Fault | Action) -> Fault:
-    return given if isinstance(given, Fault) else Fault(given)
 
 
 class Exchange:
@@ -124,8 +118,9 @@ class Exchange:
 
         Raises:
             SettingsError: it is done to the market, and this market cannot.
+            ValueError: it is neither.
         """
-        self.simulated.inflict(_fault(fault))
+        self.simulated.inflict(fault_of(fault))
 
     async def cut(self, *numbers: int) -> int:
         """End connections at once, without a close frame; return when they are gone, with how many there were.
