@@ -2,7 +2,7 @@
 
     pytest -c /dev/null --rootdir . examples/test_your_client.py
 
-(Those options leave out the settings of this repository, which want plugins. A copy in a project of your own needs none.)
+(The options leave out this repository's own settings, which want plugins; a copy in a project of yours needs none.)
 
 The client above, the tests below. The client follows the exchange's steps for a local book; the tests let events get
 lost and connections break, and compare the book with the true one at the id where it stands. The guide to all of this
