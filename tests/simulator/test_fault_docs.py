@@ -2,14 +2,17 @@
 
 import dataclasses
 import re
+import socket
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 from simulator_support import START_MS, client_of, handshake_status, quiet
 from trio_websocket import ConnectionClosed
 
-from ingest_actors.simulator import SimulatorConfig, open_exchange
+from ingest_actors.logs import Formatter, get_logger
+from ingest_actors.simulator import open_exchange
 from ingest_actors.simulator.fault_file import parse_faults
 from ingest_actors.simulator.faults import ACTIONS, Fault, options_of
 
@@ -66,8 +69,28 @@ async def test_the_example_runs_and_everything_in_it_happens(autojump_clock):
         assert happened == {fault.action.DO for fault in script.faults if not fault.action.DO.startswith("rest_")}
 
 
-async def test_the_python_of_the_how_to_is_python():
-    code = re.search(r"```python\n(.*?)```", HOW_TO, flags=re.DOTALL)[1]
+class Listener:
+    """A client that does nothing but subscribe."""
+
+    def start(self, ws_url):
+        address = httpx.URL(ws_url)
+        self.socket = socket.create_connection((address.host, address.port))
+        head = ("Host: exchange", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13")
+        key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+        self.socket.sendall("\r\n".join(("GET /ws/btcusdt@trade HTTP/1.1", *head, key, "", "")).encode())
+
+
+def test_the_python_of_the_how_to_runs():
     names = {}
-    exec(compile(code, "how-to", "exec"), names)
-    assert SimulatorConfig(faults=names["script"]).faults.faults[0].after_frames == 200
+    exec(compile(re.search(r"```python\n(.*?)```", HOW_TO, flags=re.DOTALL)[1], "how-to", "exec"), names)
+    listener = Listener()
+    names["test_my_client_notices"](listener)
+    listener.socket.close()
+
+
+def test_the_line_on_stderr_is_as_shown(caplog):
+    (shown,) = re.findall(r"^    .* (\[.*fault_happened.*)$", HOW_TO, flags=re.MULTILINE)
+    caplog.set_level("INFO", "ingest_actors")
+    get_logger().info("fault_happened", do="cut", connection=1, time_s=1.605)
+    line = Formatter("console", colours=False, instance="").format(caplog.records[-1])
+    assert line.rstrip().endswith(shown)
