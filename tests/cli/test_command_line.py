@@ -249,14 +249,15 @@ def test_a_fault_script_that_is_not_understood_is_refused(start, tmp_path):
     assert "explode" in program.stderr[1]
 
 
-def test_a_port_that_is_taken_is_told_in_a_line(start):
+@pytest.mark.parametrize(("option", "field"), [("--ws-port", "ws_port"), ("--rest-port", "rest_port")])
+def test_a_port_that_is_taken_is_told_in_a_line_with_its_option(start, option, field):
     first = start("simulate")
     port = first.answer()["ws_url"].rpartition(":")[2]
-    second = start("simulate", "--ws-port", port)
+    second = start("simulate", option, port)
     assert second.end() == 1
-    assert len(second.stderr) == 1
-    assert "simulate: " in second.stderr[0]
-    assert "in use" in second.stderr[0]
+    (line,) = second.stderr
+    assert line.startswith("simulate: ")
+    assert f"{option} {port} ({field}): Address already in use; accepted: a free port, or 0 for any" in line
 
 
 @pytest.mark.broker

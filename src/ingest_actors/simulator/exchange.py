@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import ssl
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import trio
@@ -15,6 +17,7 @@ from hypercorn.trio import serve as serve_hypercorn
 from starlette.applications import Starlette
 from trio.testing import memory_stream_pair
 
+from ingest_actors.nursery import most_telling
 from ingest_actors.simulator.config import SimulatorConfig
 from ingest_actors.simulator.fault_run import FaultRun, Fired
 from ingest_actors.simulator.faults import Fault
@@ -204,7 +207,8 @@ async def _serve_websocket(
 ) -> str | None:
     if config.ws_port is None:
         return None
-    listeners = await trio.open_tcp_listeners(config.ws_port, host=config.host)
+    with _naming("ws_port", config.ws_port):
+        listeners = await trio.open_tcp_listeners(config.ws_port, host=config.host)
 
     async def handle(transport: trio.SocketStream) -> None:
         stream = trio.SSLStream(transport, context, server_side=True, https_compatible=True) if context else transport
@@ -227,9 +231,24 @@ async def _serve_rest(
     settings.keep_alive_timeout = 60
     if server_file is not None:
         settings.certfile = settings.keyfile = str(server_file)
-    binds = await nursery.start(serve_hypercorn, app, settings)
+    with _naming("rest_port", config.rest_port):
+        binds = await nursery.start(serve_hypercorn, app, settings)
     port = binds[0].rpartition(":")[2]
     return f"{'https' if server_file else 'http'}://{_host_in_url(config.host)}:{port}"
+
+
+@contextmanager
+def _naming(field: str, port: int) -> Iterator[None]:
+    """A port that cannot be had is told with its number and with what chooses it."""
+    try:
+        yield
+    except (OSError, BaseExceptionGroup) as raised:
+        error = most_telling(raised)
+        if not isinstance(error, OSError) or error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        option = f"--{field.replace('_', '-')}"
+        text = f"{option} {port} ({field}): {os.strerror(error.errno)}; accepted: a free port, or 0 for any"
+        raise OSError(error.errno, text) from error
 
 
 def _host_in_url(host: str) -> str:
