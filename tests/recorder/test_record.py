@@ -11,7 +11,7 @@ import trio
 
 from exchanges import HandDriven, trade
 from ingest_actors.binance.rest import RestClient
-from ingest_actors.errors import SettingsError
+from ingest_actors.errors import ActorFailed, SettingsError
 from ingest_actors.network import real_network
 from ingest_actors.recorder import RecordOptions, run_recorder
 from ingest_actors.recorder.answers import FAILURES_MAX, PAUSE_S, SYMBOLS_ASKED_MAX, ask_all, questions
@@ -156,6 +156,38 @@ async def test_a_file_that_cannot_be_made_is_refused_before_anything_is_asked_of
                 Settings(), options(tmp_path / "no" / "r.gz"), ready=lambda _: None, network=exchange.network
             )
         assert exchange.asked == []
+
+
+async def record_in_vain(path):
+    async def refuse(*_address):
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    settings = Settings(binance_symbols="BTCUSDT", binance_stream_types="trade", max_retries=1)
+    network = real_network(
+        settings,
+        clock_ms=lambda: START_MS,
+        clock_ns=lambda: START_MS * 10**6,
+        connect=refuse,
+        rest_transport=httpx.MockTransport(lambda _: httpx.Response(404)),
+    )
+    with pytest.raises(ActorFailed, match="Connection refused"):
+        await run_recorder(settings, options(path), ready=lambda _: None, network=network)
+
+
+async def test_a_recording_that_fails_before_anything_came_leaves_no_file(autojump_clock, no_threads, tmp_path):
+    await record_in_vain(tmp_path / "r.gz")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_an_empty_file_that_cannot_be_removed_is_told(autojump_clock, no_threads, tmp_path, monkeypatch, caplog):
+    def stay(*_arguments, **_options):
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tmp_path), "unlink", stay)
+        await record_in_vain(tmp_path / "r.gz")
+    assert [path.name for path in tmp_path.iterdir()] == ["r.gz"]
+    assert "empty_recording_left cause=Operation not permitted" in caplog.text
 
 
 async def test_a_directory_gets_a_file_named_after_the_time(autojump_clock, no_threads, tmp_path):

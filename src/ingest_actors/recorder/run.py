@@ -96,7 +96,8 @@ async def run_recorder(
         RecordingFailed: it could not be written on, as on a full disk.
         ExchangeUnreachable: gave up.
 
-    Cancelled: what was received is written, as far as that goes within `FINISH_S_MAX`.
+    Cancelled: what was received is written, as far as that goes within `FINISH_S_MAX`. When no connection had opened
+    before the failure or the cancellation, the file is removed.
     """
     path = options.output or Path()
     if path.is_dir():
@@ -136,7 +137,17 @@ async def run_recorder(
 
 
 async def _finish(tape: Tape, writer: RecordingWriter, reason: str) -> None:
-    """Write what is left. What failed before is being raised already, and is not raised again."""
+    """Write what is left. What failed before is being raised already, and is not raised again.
+
+    A recording that failed before there was anything to keep leaves no file: it would be taken for one of a silent
+    exchange, and be in the way of the next attempt.
+    """
+    if reason == "failed" and tape.blank:
+        try:
+            await trio.to_thread.run_sync(writer.discard)
+        except OSError as error:
+            get_logger().warning("empty_recording_left", cause=error.strerror or str(error))
+        return
     try:
         await tape.finish(reason)
     except RecordingFailed:

@@ -31,11 +31,13 @@ class Tape:
     Attributes:
         waiting_bytes: kept and not written yet.
         last_kept_ns: receipt of the newest message, ns since the epoch; 0 = none came.
+        blank: nothing was ever kept, not even that a connection opened.
     """
 
     def __init__(self, writer: RecordingWriter) -> None:
         self.waiting_bytes = 0
         self.last_kept_ns = 0
+        self.blank = True
         self._writer = writer
         self._waiting: list[FrameBatch | bytes] = []
         self._changed = trio.Event()
@@ -88,6 +90,7 @@ class Tape:
         await trio.to_thread.run_sync(self._writer.close, reason)
 
     def _take_in(self, entry: FrameBatch | bytes, size_bytes: int) -> None:
+        self.blank = False
         self._waiting.append(entry)
         self.waiting_bytes += size_bytes
         self._tell()

@@ -116,6 +116,11 @@ class RecordingWriter:
             os.close(self._file)
             self._file = -1
 
+    def discard(self) -> None:
+        """Let go of the file, and remove it. Raises OSError: it cannot be removed."""
+        self.abandon()
+        self.paths.pop().unlink(missing_ok=True)
+
     def part_path(self, number: int) -> Path:
         """The name of a file, counted from 1."""
         if number == 1:
