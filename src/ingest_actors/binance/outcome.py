@@ -76,7 +76,7 @@ class Outcome:
         """Add an event of a series: to the others when it goes on where the series ended, else aside."""
         if not series.touched and self._continuity is not None:
             self._continuity.touch(series)
-        if first == series.staged:
+        if first == series.staged or series.unbegun:
             series.staged = last + 1
             series.latest_ms = event[2]
             self.events.append(event)

@@ -69,6 +69,11 @@ class Series:
         self.staged = next_id
 
     @property
+    def unbegun(self) -> bool:
+        """Whether nothing has come yet, so that whatever comes begins it."""
+        return self.staged is None and self.reached is None and self.sequence.next_id is None
+
+    @property
     def smooth(self) -> bool:
         """Whether the parser may go on by itself."""
         return not self.queued and not self.sequence.held and not self.suspects and self.sequence.next_id is not None
