@@ -20,8 +20,10 @@ help:  ## this list
 demo: $(VENV)/.installed  ## watch events flow from a simulated exchange into an embedded Kafka; Ctrl-C ends it
 	@if [ -t 0 ]; then set -m; fi; $(BIN)/python -m ingest_actors demo $(DEMO_ARGS); exit $$?
 
+# Hours on virtual time are run without coverage, which makes them five times as slow.
 test: lint  ## all checks and all tests, with branch coverage
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not long" --cov --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
 
 test-peers: $(VENV)/.installed-test $(PEERS)/.installed  ## other people's clients against the simulated exchange
 	PEERS_VENV=$(PEERS) $(BIN)/python -m pytest tests/peers -n 3 --dist loadfile $(PYTEST_ARGS)

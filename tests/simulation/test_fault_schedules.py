@@ -11,6 +11,7 @@ from fault_world import SYMBOLS, judge, judge_trades, run, states
 from ingest_actors.simulator.faults import ACTIONS, FaultScript
 
 SCHEDULES = int(os.environ.get("INGEST_FAULT_SCHEDULES", "40"))
+pytestmark = pytest.mark.long
 PER_TEST = 10
 FAULTS_S = 90.0
 LASTING_S = 150.0

@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from world import POISON, Chaos, ChaoticMailbox, ChaoticSink, Exchange, service_in
 
 SCHEDULES = int(os.environ.get("INGEST_SIMULATION_SCHEDULES", "300"))
+pytestmark = pytest.mark.long
 PER_TEST = 25
 CONVICTING = ("parse", "frames.take", "frames.taken", "events.wait_for_room", "events.room", "events.take",
               "events.taken", "batches.wait_for_room", "batches.room")  # fmt: skip
