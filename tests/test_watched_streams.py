@@ -44,7 +44,7 @@ async def test_streams_flow_as_soon_as_they_bring_something(autojump_clock, nurs
 
 @pytest.mark.long
 async def test_a_dead_pair_raises_no_alarm_for_a_day(autojump_clock, nursery):
-    async with simulated(nursery, activity=0.00001, tick_s=60) as world:
+    async with simulated(nursery, activity=0.00001, tick_s=2) as world:
         service = world.service(
             MemorySink(),
             binance_symbols="BTCUSDT,ETHUSDT",
