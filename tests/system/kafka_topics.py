@@ -81,6 +81,7 @@ class Topics:
                 if error.args[0].code() not in ELECTING or time.monotonic() > until_s:
                     raise
                 time.sleep(0.2)
+                self._admin = AdminClient(self._options)  # one that knows nothing of former leaders
 
     def read(self, role: str) -> list[Message]:
         """All records, partition by partition, in order of offsets."""
