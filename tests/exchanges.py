@@ -9,7 +9,7 @@ import trio
 from trio.testing import lockstep_stream_pair
 
 from ingest_actors.actors.fleet import Wanted
-from ingest_actors.topology import Network
+from ingest_actors.network import Network
 from ingest_actors.websocket.feed import open_feed
 
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

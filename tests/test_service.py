@@ -21,7 +21,7 @@ from ingest_actors.service import DrainTimedOut, Service
 from ingest_actors.settings import Settings
 from ingest_actors.simulator import SimulatorConfig, open_exchange
 from ingest_actors.simulator.config import Limits
-from ingest_actors.topology import NOTICES_MAX, SPARE_CONNECTIONS
+from ingest_actors.sources import NOTICES_MAX, SPARE_CONNECTIONS
 from sinks import MemorySink
 
 START_MS = 1_790_000_000_000
@@ -668,7 +668,7 @@ async def test_notices_beyond_what_the_planner_may_have_waiting_are_told_and_dro
     service = service_at(HandDriven(nursery), MemorySink())
     told = Told(service)
     for number in range(NOTICES_MAX + 3):
-        service._topology._notify(Notice("control_reply", "ws-1", str(number)))
+        service._topology.sources.notify(Notice("control_reply", "ws-1", str(number)))
     assert [fields["kind"] for fields in told.all("exchange_notice")] == ["control_reply"] * 3
 
 

@@ -112,8 +112,8 @@ def serving(world, sink, *streams, **given):
         await trio.lowlevel.checkpoint()
         return wanted
 
-    network = service._topology._network
-    service._topology._network = replace(network, resolve=resolve)
+    network = service._topology.sources.network
+    service._topology.sources.network = replace(network, resolve=resolve)
     return service
 
 

@@ -21,11 +21,12 @@ from ingest_actors.nursery import open_nursery
 from ingest_actors.protocols import FrameTape, Sink
 from ingest_actors.proxies import Proxies
 from ingest_actors.settings import Settings
+from ingest_actors.sources import RECONNECT_MAX_S
 from ingest_actors.status import Status
 from ingest_actors.summary import get_metrics
 from ingest_actors.supervision import Backoff
 from ingest_actors.supervision.groups import sort_out
-from ingest_actors.topology import RECONNECT_MAX_S, Player, Topology
+from ingest_actors.topology import Player, Topology
 
 SINK_CLOSE_S_MAX = 2.0
 """Longest that letting go of the sink may take at the end: everything is acknowledged by then, or given up."""

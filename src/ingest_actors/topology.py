@@ -10,58 +10,34 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 
 import trio
 
-from ingest_actors.actors.backfiller import RETRY_FIRST_S, RETRY_MAX_S, backfiller
 from ingest_actors.actors.batcher import batcher
-from ingest_actors.actors.connection import connection
-from ingest_actors.actors.connection_state import Connection
 from ingest_actors.actors.monitor import monitor
 from ingest_actors.actors.parser import parser
-from ingest_actors.actors.planner import Notice, planner
 from ingest_actors.actors.producer import Handover, producer
 from ingest_actors.actors.recorder import recorder
-from ingest_actors.actors.watch import Backlog, watch
 from ingest_actors.announce import Announcer
-from ingest_actors.binance.attempts import AttemptBudget
 from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.dead_letters import DeadLetters
 from ingest_actors.binance.gaps import Gap, State
 from ingest_actors.binance.journal import Journal, late
 from ingest_actors.binance.parser import EventParser
-from ingest_actors.binance.planning import assign
-from ingest_actors.binance.repairs import Fetcher, Repairs
-from ingest_actors.binance.standing import Standing
+from ingest_actors.binance.repairs import Repairs
 from ingest_actors.binance.stream_table import EventKind, StreamTable, TopicNames
 from ingest_actors.binance.stream_watch import StreamWatch
 from ingest_actors.bounds import Bounds
 from ingest_actors.burial import bury_event, bury_frame
-from ingest_actors.errors import IngestError
 from ingest_actors.messages import EventBatch, FrameBatch
 from ingest_actors.network import Network
-from ingest_actors.nursery import open_nursery
 from ingest_actors.overview import Overview
 from ingest_actors.protocols import FrameTape, Sink
 from ingest_actors.settings import Settings
+from ingest_actors.sources import Sources
 from ingest_actors.summary import get_metrics
-from ingest_actors.supervision import Backoff, DrainReport, Line, Mailbox, RestartWindow, keep_alive
-
-RECONNECT_MAX_S = 300.0
-"""Longest delay between two attempts of a connection."""
-
-NOTICES_MAX = 64
-"""Notices from the exchange that may wait for the planner; there are a handful a day."""
-
-SPARE_CONNECTIONS = 1
-"""Connections that may come by and by, for streams that are moved: what may be read ahead is left for so many."""
-
-RESTARTS_MAX = 10
-RESTART_PERIOD_S = 180.0
-"""An actor that crashes more than `RESTARTS_MAX` times in this long is sick, and a restart will not mend it. Much
-longer than so many restarts take with their delays, or one that crashes steadily would never be found out."""
-
+from ingest_actors.supervision import DrainReport, Line, Mailbox
+from ingest_actors.supervisor import Supervisor
 
 Player = Callable[[Mailbox[FrameBatch]], Awaitable[None]]
 """Puts messages into a mailbox, in order, and returns when there are no more."""
@@ -81,6 +57,7 @@ class Topology:
 
     Attributes:
         overview: what can be told of it.
+        sources: the actors that talk to the exchange.
         line: the actors; what to stop.
     """
 
@@ -101,9 +78,8 @@ class Topology:
         self._network = network
         self._announce = announce
         self._clock_ms = clock_ms
-        self._rng = rng
         self._bounds = Bounds.of(settings.buffer_max_bytes)
-        table = self._table = StreamTable(topic_names(settings))
+        table = StreamTable(topic_names(settings))
         self._continuity = Continuity(
             hold_s=self._hold_s,
             late=late,
@@ -120,7 +96,6 @@ class Topology:
         self._unparsed = self._frames if tape is None else self._bounds.frames("recorded")
         self._events: Mailbox[EventBatch] = self._bounds.events("events")
         self._batches: Mailbox[EventBatch] = self._bounds.batches("batches")
-        self._notices = trio.open_memory_channel[Notice](NOTICES_MAX)
 
         self.overview = Overview(
             settings.instance_name,
@@ -138,6 +113,21 @@ class Topology:
         self.overview.gaps_open = lambda: len(self._continuity.gaps)
         self.overview.waiting_bytes = lambda: self._continuity.size_bytes
         self.overview.rest_weight_used = network.weight_used
+        self._supervisor = Supervisor(self.overview.tallies, announce, rng)
+        self.sources = Sources(
+            settings,
+            self._frames,
+            network=network,
+            hearing=self._parser,
+            repairs=Repairs(self._continuity),
+            table=table,
+            bounds=self._bounds,
+            overview=self.overview,
+            supervisor=self._supervisor,
+            announce=announce,
+            clock_ms=clock_ms,
+            rng=rng,
+        )
         self.line = Line(drain_timeout_s=settings.shutdown_timeout_seconds)
 
     async def run(self, sink: Sink) -> DrainReport:
@@ -156,14 +146,14 @@ class Topology:
         )
 
         if self._player is None:
-            line.source("planner", self._sources, into=[self._frames], farewell=self._put_carried)
+            line.source("planner", self.sources.run, into=[self._frames], farewell=self.sources.put_carried)
         else:
             line.source("player", partial(self._player, self._frames), into=[self._frames])
         if self._tape is not None:
             line.stage(
                 "recorder",
                 partial(
-                    self._keep_alive,
+                    self._supervisor.keep_alive,
                     "recorder",
                     partial(recorder, self._frames, self._unparsed, tape=self._tape),
                     inbox=self._frames,
@@ -174,7 +164,7 @@ class Topology:
         line.stage(
             "parser",
             partial(
-                self._keep_alive,
+                self._supervisor.keep_alive,
                 "parser",
                 partial(
                     parser,
@@ -182,7 +172,7 @@ class Topology:
                     self._events,
                     parse=self._parser.parse,
                     order=self._continuity,
-                    notify=self._notify,
+                    notify=self.sources.notify,
                     ledger=overview.ledger,
                     tallies=overview.tallies,
                     clock_ms=self._clock_ms,
@@ -202,7 +192,7 @@ class Topology:
         line.stage(
             "batcher",
             partial(
-                self._keep_alive,
+                self._supervisor.keep_alive,
                 "batcher",
                 partial(
                     batcher,
@@ -220,13 +210,13 @@ class Topology:
         )
         line.stage(
             "producer",
-            partial(self._keep_alive, "producer", partial(producer, handover), inbox=self._batches),
+            partial(self._supervisor.keep_alive, "producer", partial(producer, handover), inbox=self._batches),
             out_of=self._batches,
         )
         line.attendant(
             "monitor",
             partial(
-                self._keep_alive,
+                self._supervisor.keep_alive,
                 "monitor",
                 partial(
                     monitor,
@@ -239,82 +229,6 @@ class Topology:
             ),
         )
         return await line.run()
-
-    async def _sources(self) -> None:
-        """The planner, the connections that it launches, and the watch over their streams."""
-        attempts = AttemptBudget()
-        standing = Standing(self._network.endpoints, hold=attempts.hold)
-        async with open_nursery() as nursery:
-
-            def launch(state: Connection) -> None:
-                nursery.start_soon(self._connect, state, attempts, standing)
-
-            nursery.start_soon(self._watch)
-            nursery.start_soon(self._backfill)
-            await self._keep_alive(
-                "planner",
-                partial(
-                    planner,
-                    self.overview.fleet,
-                    resolve=partial(self._network.resolve, self._announce),
-                    assign=assign,
-                    launch=launch,
-                    notices=self._notices[1],
-                    backoff=self._reconnect_backoff(),
-                    failures_max=self._settings.max_retries,
-                    announce=self._announce,
-                ),
-            )
-
-    async def _connect(self, state: Connection, attempts: AttemptBudget, standing: Standing) -> None:
-        settings, network, fleet = self._settings, self._network, self.overview.fleet
-        position = list(fleet.connections).index(state.name)
-
-        def on_open() -> None:
-            standing.welcomed(state.url)
-            self.overview.check_ready()
-
-        actor = partial(
-            connection,
-            self._frames,
-            state=state,
-            endpoint=partial(next, standing.turns(position)),
-            heed=standing.heed,
-            way=network.way,
-            attempt=attempts.spend,
-            open_feed=partial(
-                network.open_feed,
-                read_ahead_bytes_max=self._bounds.read_ahead_of_each(len(fleet.connections) + SPARE_CONNECTIONS),
-            ),
-            subscriber=network.subscriber,
-            backoff=self._reconnect_backoff(),
-            failures_max=settings.max_retries,
-            on_open=on_open,
-            announce=self._announce,
-            tallies=self.overview.tallies,
-            clock_ms=self._clock_ms,
-        )
-        with state.retirement:
-            await self._keep_alive(f"connection {state.name}", actor)
-        await self._keep_alive("connection", partial(state.put_carried, self._frames))
-        fleet.retired.remove(state)
-
-    async def _backfill(self) -> None:
-        """The repair of gaps."""
-        if self._network.open_rest is None:
-            return
-        async with self._network.open_rest() as rest:
-            await self._keep_alive(
-                "backfiller",
-                partial(
-                    backfiller,
-                    Repairs(self._continuity),
-                    fetch=Fetcher(rest, self._table, self._clock_ms),
-                    ledger=self.overview.ledger,
-                    backoff=lambda: Backoff(RETRY_FIRST_S, RETRY_MAX_S, rng=self._rng),
-                    announce=self._announce,
-                ),
-            )
 
     def _hold_s(self, kind: EventKind) -> float | None:
         """How long a gap of such events may hold up what follows; None = nobody repairs it."""
@@ -335,70 +249,6 @@ class Topology:
             recovered=gap.recovered,
             reason=str(gap.reason),
         )
-
-    async def _watch(self) -> None:
-        """The watch over the streams."""
-        await self._keep_alive(
-            "watch",
-            partial(
-                watch,
-                self.overview.fleet,
-                streams=self.overview.streams,
-                hearing=self._parser,
-                backlog=Backlog(self._frames),
-                statistics=self._network.statistics,
-                announce=self._announce,
-            ),
-        )
-
-    def _reconnect_backoff(self) -> Backoff:
-        return Backoff(self._settings.reconnect_interval, RECONNECT_MAX_S, rng=self._rng)
-
-    async def _keep_alive(
-        self,
-        name: str,
-        actor: Callable[[], Awaitable[None]],
-        *,
-        inbox: Mailbox[Any] | None = None,
-        on_poison: Callable[[Any, Exception], Awaitable[None]] | None = None,
-    ) -> None:
-        def on_restart(crash: Exception, delay_s: float) -> None:
-            self.overview.tallies.actor_restarts[name.split(maxsplit=1)[0]] += 1
-            self._announce(
-                "actor_restarted",
-                level="error",
-                actor=name,
-                cause=repr(crash),
-                delay_s=round(delay_s, 3),
-                exc_info=crash,
-            )
-
-        await keep_alive(
-            actor,
-            name=name,
-            inbox=inbox,
-            window=RestartWindow(RESTARTS_MAX, RESTART_PERIOD_S),
-            backoff=Backoff(rng=self._rng),
-            fatal=(IngestError,),
-            on_restart=on_restart,
-            on_poison=on_poison,
-        )
-
-    async def _put_carried(self) -> None:
-        """Put what the connections had read when they ended, for whatever reason."""
-
-        async def put() -> None:
-            for state in self.overview.fleet.everyone():
-                await state.put_carried(self._frames)
-
-        await self._keep_alive("connection", put)
-
-    def _notify(self, notice: Notice) -> None:
-        """Pass a notice to the planner; one too many is only logged, for the planner can do without any of them."""
-        try:
-            self._notices[0].send_nowait(notice)
-        except trio.WouldBlock:
-            self._announce("exchange_notice", level="warning", kind=notice.kind, connection=notice.connection)
 
     def left(self) -> dict[str, int]:
         """Items still held, by mailbox; messages that a connection had read are among them."""

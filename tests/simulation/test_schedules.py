@@ -36,7 +36,7 @@ async def live(seed, monkeypatch):
         if rng.random() < 0.3
         else lambda event: None,
     )
-    monkeypatch.setattr("ingest_actors.topology.RESTARTS_MAX", 10_000)
+    monkeypatch.setattr("ingest_actors.supervisor.RESTARTS_MAX", 10_000)
     monkeypatch.setattr("ingest_actors.bounds.Mailbox", type("M", (ChaoticMailbox,), {"chaos": chaos}))
     async with trio.open_nursery() as nursery:
         exchange = Exchange(

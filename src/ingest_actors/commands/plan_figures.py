@@ -15,7 +15,7 @@ from ingest_actors.binance.session import MESSAGE_INTERVAL_S
 from ingest_actors.binance.symbols import is_pattern
 from ingest_actors.bounds import Bounds
 from ingest_actors.settings import Settings
-from ingest_actors.topology import SPARE_CONNECTIONS
+from ingest_actors.sources import SPARE_CONNECTIONS
 
 STATISTICS: Final = "ticker/24hr"
 """What the watch over the streams asks, at most once a minute and only when some are silent."""

@@ -1,0 +1,201 @@
+"""The source side of a service: the actors that talk to the exchange and fill the first mailbox.
+
+planner ─launches▶ connections ─frames▶ ...; watch and backfiller beside them
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import partial
+
+import trio
+
+from ingest_actors.actors.backfiller import RETRY_FIRST_S, RETRY_MAX_S, backfiller
+from ingest_actors.actors.connection import connection
+from ingest_actors.actors.connection_state import Connection
+from ingest_actors.actors.planner import Notice, planner
+from ingest_actors.actors.watch import Backlog, watch
+from ingest_actors.announce import Announcer
+from ingest_actors.binance.attempts import AttemptBudget
+from ingest_actors.binance.parser import EventParser
+from ingest_actors.binance.planning import assign
+from ingest_actors.binance.repairs import Fetcher, Repairs
+from ingest_actors.binance.standing import Standing
+from ingest_actors.binance.stream_table import StreamTable
+from ingest_actors.bounds import Bounds
+from ingest_actors.messages import FrameBatch
+from ingest_actors.network import Network
+from ingest_actors.nursery import open_nursery
+from ingest_actors.overview import Overview
+from ingest_actors.settings import Settings
+from ingest_actors.supervision import Backoff, Mailbox
+from ingest_actors.supervisor import Supervisor
+
+RECONNECT_MAX_S = 300.0
+"""Longest delay between two attempts of a connection."""
+
+NOTICES_MAX = 64
+"""Notices from the exchange that may wait for the planner; there are a handful a day."""
+
+SPARE_CONNECTIONS = 1
+"""Connections that may come by and by, for streams that are moved: what may be read ahead is left for so many."""
+
+
+class Sources:
+    """The actors that talk to the exchange.
+
+    Args:
+        settings: intervals and limits.
+        frames: gets every message.
+        network: the ways to the exchange.
+        hearing: knows which streams bring something.
+        repairs: the gaps, and where what fills them goes.
+        table: the stream table.
+        bounds: what may be read ahead.
+        overview: the books.
+        supervisor: keeps the actors alive.
+        announce: told of what happens.
+        clock_ms: wall clock, ms since the epoch.
+        rng: for jitter.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        frames: Mailbox[FrameBatch],
+        *,
+        network: Network,
+        hearing: EventParser,
+        repairs: Repairs,
+        table: StreamTable,
+        bounds: Bounds,
+        overview: Overview,
+        supervisor: Supervisor,
+        announce: Announcer,
+        clock_ms: Callable[[], int],
+        rng: random.Random,
+    ) -> None:
+        self.network = network
+        self._settings = settings
+        self._frames = frames
+        self._hearing = hearing
+        self._repairs = repairs
+        self._table = table
+        self._bounds = bounds
+        self._overview = overview
+        self._keep_alive = supervisor.keep_alive
+        self._announce = announce
+        self._clock_ms = clock_ms
+        self._rng = rng
+        self._notices = trio.open_memory_channel[Notice](NOTICES_MAX)
+
+    async def run(self) -> None:
+        """The planner, the connections that it launches, the watch over their streams, and the repair of gaps."""
+        attempts = AttemptBudget()
+        standing = Standing(self.network.endpoints, hold=attempts.hold)
+        async with open_nursery() as nursery:
+
+            def launch(state: Connection) -> None:
+                nursery.start_soon(self._connect, state, attempts, standing)
+
+            nursery.start_soon(self._watch)
+            nursery.start_soon(self._backfill)
+            await self._keep_alive(
+                "planner",
+                partial(
+                    planner,
+                    self._overview.fleet,
+                    resolve=partial(self.network.resolve, self._announce),
+                    assign=assign,
+                    launch=launch,
+                    notices=self._notices[1],
+                    backoff=self._reconnect_backoff(),
+                    failures_max=self._settings.max_retries,
+                    announce=self._announce,
+                ),
+            )
+
+    async def put_carried(self) -> None:
+        """Put what the connections had read when they ended, for whatever reason."""
+
+        async def put() -> None:
+            for state in self._overview.fleet.everyone():
+                await state.put_carried(self._frames)
+
+        await self._keep_alive("connection", put)
+
+    def notify(self, notice: Notice) -> None:
+        """Pass a notice to the planner; one too many is only logged, for the planner can do without any of them."""
+        try:
+            self._notices[0].send_nowait(notice)
+        except trio.WouldBlock:
+            self._announce("exchange_notice", level="warning", kind=notice.kind, connection=notice.connection)
+
+    async def _connect(self, state: Connection, attempts: AttemptBudget, standing: Standing) -> None:
+        settings, network, fleet = self._settings, self.network, self._overview.fleet
+        position = list(fleet.connections).index(state.name)
+
+        def on_open() -> None:
+            standing.welcomed(state.url)
+            self._overview.check_ready()
+
+        actor = partial(
+            connection,
+            self._frames,
+            state=state,
+            endpoint=partial(next, standing.turns(position)),
+            heed=standing.heed,
+            way=network.way,
+            attempt=attempts.spend,
+            open_feed=partial(
+                network.open_feed,
+                read_ahead_bytes_max=self._bounds.read_ahead_of_each(len(fleet.connections) + SPARE_CONNECTIONS),
+            ),
+            subscriber=network.subscriber,
+            backoff=self._reconnect_backoff(),
+            failures_max=settings.max_retries,
+            on_open=on_open,
+            announce=self._announce,
+            tallies=self._overview.tallies,
+            clock_ms=self._clock_ms,
+        )
+        with state.retirement:
+            await self._keep_alive(f"connection {state.name}", actor)
+        await self._keep_alive("connection", partial(state.put_carried, self._frames))
+        fleet.retired.remove(state)
+
+    async def _backfill(self) -> None:
+        """The repair of gaps."""
+        if self.network.open_rest is None:
+            return
+        async with self.network.open_rest() as rest:
+            await self._keep_alive(
+                "backfiller",
+                partial(
+                    backfiller,
+                    self._repairs,
+                    fetch=Fetcher(rest, self._table, self._clock_ms),
+                    ledger=self._overview.ledger,
+                    backoff=lambda: Backoff(RETRY_FIRST_S, RETRY_MAX_S, rng=self._rng),
+                    announce=self._announce,
+                ),
+            )
+
+    async def _watch(self) -> None:
+        """The watch over the streams."""
+        await self._keep_alive(
+            "watch",
+            partial(
+                watch,
+                self._overview.fleet,
+                streams=self._overview.streams,
+                hearing=self._hearing,
+                backlog=Backlog(self._frames),
+                statistics=self.network.statistics,
+                announce=self._announce,
+            ),
+        )
+
+    def _reconnect_backoff(self) -> Backoff:
+        return Backoff(self._settings.reconnect_interval, RECONNECT_MAX_S, rng=self._rng)
