@@ -205,3 +205,42 @@ class JournalTooNew(IngestError):
         return (
             f"{self.where} has version {self.version}, this release knows versions up to {self.known}: use a newer one"
         )
+
+
+class StateUnreadable(IngestError):
+    """What a restart resumes from is not what any release of this program writes.
+
+    Attributes:
+        where: the record.
+        cause: what is wrong with it.
+    """
+
+    def __init__(self, where: str, cause: str) -> None:
+        self.where = where
+        self.cause = cause
+        super().__init__(where, cause)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.where} cannot be read: {self.cause}; is KAFKA_TOPIC_STATE a topic that others write to? "
+            "A topic or an INSTANCE_NAME of its own begins anew, at the live edge"
+        )
+
+
+class SecondWriter(IngestError):
+    """Another process with the same `INSTANCE_NAME` was started later and has taken over.
+
+    Attributes:
+        instance: the name that both have.
+        other: what is known of the other one.
+    """
+
+    exit_code = 76
+
+    def __init__(self, instance: str, other: str) -> None:
+        self.instance = instance
+        self.other = other
+        super().__init__(instance, other)
+
+    def __str__(self) -> str:
+        return f"another writer with INSTANCE_NAME={self.instance} has taken over ({self.other}): this one stops"

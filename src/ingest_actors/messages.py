@@ -108,14 +108,18 @@ class EventBatch:
         events: see `Event`.
         received_at_ms: when the bytes of the oldest event were read; ms since the epoch.
         size_bytes: what the batch is counted as in memory.
+        spooled: its number in the spool that it was read back from; None: it comes from no spool.
     """
 
-    __slots__ = ("_routes", "events", "received_at_ms", "size_bytes")
+    __slots__ = ("_routes", "events", "received_at_ms", "size_bytes", "spooled")
 
-    def __init__(self, events: list[Event], *, received_at_ms: int, size_bytes: int | None = None) -> None:
+    def __init__(
+        self, events: list[Event], *, received_at_ms: int, size_bytes: int | None = None, spooled: int | None = None
+    ) -> None:
         self.events = events
         self.received_at_ms = received_at_ms
         self.size_bytes = events_size_bytes(events) if size_bytes is None else size_bytes
+        self.spooled = spooled
         self._routes: Counter[Route] | None = None
 
     def __len__(self) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from ingest_actors.messages import EventBatch, FrameBatch
 
@@ -78,6 +78,46 @@ class Sink(Protocol):
 
     async def aclose(self) -> None:
         """Let go of resources. Called once, after the last acknowledgement or when time has run out."""
+        ...
+
+
+C = TypeVar("C", bound="StateChange")
+
+
+class StateChange(Protocol):
+    """What of the resume state has changed."""
+
+    @property
+    def records(self) -> Sequence[tuple[bytes, bytes]]:
+        """Keys and values for the state topic."""
+        ...
+
+
+class Progress(Protocol[C]):
+    """What a restart has to know of what is written; `ingest_actors.binance.resume.ResumeState` is one.
+
+    A transaction: `apply` to each of its batches, `change` into it, then `settle` or `roll_back`. Without transactions:
+    `apply` to each batch that is acknowledged, and from time to time `change`, `settle` once that is written.
+    """
+
+    def load(self, key: bytes, value: bytes | None) -> bool:
+        """Take in a record of the state topic; whether it was one of ours."""
+        ...
+
+    def apply(self, batch: EventBatch) -> None:
+        """A batch is written, or about to be in the same transaction; in the order of the batches."""
+        ...
+
+    def change(self) -> C:
+        """What has changed since the last `settle`."""
+        ...
+
+    def settle(self, change: C) -> None:
+        """That is written."""
+        ...
+
+    def roll_back(self) -> None:
+        """Nothing since the last `settle` is."""
         ...
 
 

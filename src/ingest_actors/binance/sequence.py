@@ -158,7 +158,7 @@ class Sequence(Generic[I]):
 
     def skip(self, hole: Hole) -> list[I]:
         """Some missing ids will never come; what no longer has to wait for them leaves, in order."""
-        self.late = [part for late in self.late for part in _without(late, hole.first, hole.last)]
+        self.late = [part for late in self.late for part in without(late, hole.first, hole.last)]
         if self.next_id is not None and hole.first <= self.next_id <= hole.last:
             self.next_id = hole.last + 1
         return self.release()
@@ -166,13 +166,13 @@ class Sequence(Generic[I]):
     def _fill(self, first: int, last: int) -> bool:
         for index, hole in enumerate(self.late):
             if hole.first <= first and last <= hole.last:
-                self.late[index : index + 1] = _without(hole, first, last)
+                self.late[index : index + 1] = without(hole, first, last)
                 return True
         return False
 
 
-def _without(hole: Hole, first: int, last: int) -> list[Hole]:
-    """What is left of a hole beside some ids."""
+def without(hole: Hole, first: int, last: int) -> list[Hole]:
+    """What is left of a hole beside some ids, both ends included."""
     parts = (Hole(hole.first, min(hole.last, first - 1)), Hole(max(hole.first, last + 1), hole.last))
     return [part for part in parts if part.first <= part.last] if _overlap(hole, first, last) else [hole]
 

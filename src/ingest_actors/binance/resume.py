@@ -1,0 +1,285 @@
+"""What a restart has to know: where each series ended, and what of it is still missing.
+
+A pure fold over what is written, in the order in which it is written: an event moves its series on, or fills a hole
+that was given up; a record of the gap journal opens or ends a gap. So whatever writes the events can say, at any
+moment, from where another process has to go on, and nobody else needs to keep count.
+
+Kinds whose events do not say which one comes before are left out: they begin anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ingest_actors.binance.gaps import Reason, State
+from ingest_actors.binance.sequence import Hole, without
+from ingest_actors.binance.stream_table import KINDS
+from ingest_actors.binance.stream_table import Continuity as Kind
+from ingest_actors.errors import JournalTooNew, StateUnreadable
+from ingest_actors.messages import EventBatch
+
+STATE_VERSION = 1
+
+_BY_ID = frozenset((Kind.CONSECUTIVE, Kind.OVERLAPPING))
+
+
+class Place(NamedTuple):
+    """Which series: an event type and a symbol. A stream's name would not do, for REST's events have none."""
+
+    event_type: str
+    symbol: str
+
+
+class OpenGap(msgspec.Struct, frozen=True):
+    """A record of the gap journal that says ``open``, as far as it is needed to go on with it."""
+
+    gap: str
+    stream: str
+    first_id: int
+    last_id: int
+    reason: str
+    detected_at: int
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """Where a series ended. Never changed; a series that goes on gets a new one.
+
+    Attributes:
+        last: the highest id that is written.
+        at: time of the newest event, ms since the epoch.
+        holes: ids below it that are missing and may still come, ascending, both ends included.
+        gaps: what the journal says is open.
+        v: version of the form that it is written in.
+    """
+
+    last: int
+    at: int
+    holes: tuple[tuple[int, int], ...] = ()
+    gaps: tuple[OpenGap, ...] = ()
+    v: int = STATE_VERSION
+
+
+class Change(NamedTuple):
+    """What has changed since it was last settled."""
+
+    records: list[tuple[bytes, bytes]]
+    """For the state topic: keys and values."""
+    marks: Mapping[Place, Mark]
+    spooled: int | None
+
+
+class _Version(msgspec.Struct):
+    v: int
+
+
+class _JournalLine(msgspec.Struct):
+    """What is read of a record of the gap journal."""
+
+    gap: str
+    symbol: str
+    stream: str
+    event_type: str
+    first_id: int
+    last_id: int
+    state: str
+    reason: str
+    detected_at: int
+
+
+class _Spooled(msgspec.Struct):
+    drained: int
+    v: int = STATE_VERSION
+
+
+_decode_journal = msgspec.json.Decoder(_JournalLine).decode
+
+
+class ResumeState:
+    """The marks of one instance; fits `ingest_actors.protocols.Progress`.
+
+    Args:
+        instance: `INSTANCE_NAME`: what the keys of its records begin with.
+
+    Attributes:
+        spooled: highest number of a spooled batch that is written; None: none ever was.
+    """
+
+    def __init__(self, instance: str) -> None:
+        self._prefix = f"{instance}/series/"
+        self._spool_key = f"{instance}/spool".encode()
+        self._readers: dict[str, Callable[[bytes], int]] = {}
+        for kind in KINDS:
+            if kind.continuity in _BY_ID:
+                self._readers[kind.event_type] = _reader(kind.id_fields[0])
+        self._marks: dict[Place, Mark] = {}
+        self._before: dict[Place, Mark | None] = {}
+        self._incomplete: set[Place] = set()
+        self.spooled: int | None = None
+        self._spooled_before: int | None = None
+
+    @property
+    def marks(self) -> Mapping[Place, Mark]:
+        """Where each series ended."""
+        return self._marks
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+    # -- read at start
+
+    def load(self, key: bytes, value: bytes | None) -> bool:
+        """Take in a record of the state topic; the last one of a key holds.
+
+        Returns: whether it was one of ours: of this instance, and about series or the spool.
+
+        Raises:
+            JournalTooNew: a newer release wrote it.
+            StateUnreadable: it is none of what this or an earlier release writes.
+        """
+        name = key.decode("utf-8", "replace")
+        if key == self._spool_key:
+            self.spooled = self._spooled_before = None if value is None else _decode(_Spooled, name, value).drained
+            return True
+        if not name.startswith(self._prefix):
+            return False
+        event_type, _, symbol = name.removeprefix(self._prefix).partition("/")
+        place = Place(event_type, symbol)
+        if value is None:
+            self._marks.pop(place, None)
+        else:
+            self._put(place, _decode(Mark, name, value))
+        return True
+
+    def copy(self) -> ResumeState:
+        """The same marks, to be moved on apart from these."""
+        other = object.__new__(ResumeState)
+        other.__dict__ = dict(self.__dict__)
+        other._marks, other._before, other._incomplete = dict(self._marks), {}, set(self._incomplete)
+        return other
+
+    # -- told what is written
+
+    def apply(self, batch: EventBatch) -> None:
+        """Move on over a batch that is written, or is about to be in the same transaction."""
+        readers = self._readers
+        if self._incomplete or any(not route.counted for route in batch.routes()):
+            for value, key, timestamp_ms, route in batch.events:
+                if route.event_type in readers and not route.dead_letter and key is not None:
+                    place = Place(route.event_type, key.decode())
+                    self._event(place, readers[route.event_type](value), timestamp_ms)
+                elif not route.counted:
+                    self._journal(value)
+        else:
+            newest = {(event[3], event[1]): event for event in batch.events}  # the last of each series
+            for (route, key), (value, _, timestamp_ms, _) in newest.items():
+                if route.event_type in readers and not route.dead_letter and key is not None:
+                    place = Place(route.event_type, key.decode())
+                    self._event(place, readers[route.event_type](value), timestamp_ms)
+        if batch.spooled is not None:
+            self.spooled = batch.spooled
+
+    def change(self) -> Change:
+        """What has changed since the last `settle`, whole."""
+        marks = {place: self._marks[place] for place in self._before if place in self._marks}
+        records = [(self._key(place), msgspec.json.encode(mark)) for place, mark in marks.items()]
+        spooled = None
+        if self.spooled is not None and self.spooled != self._spooled_before:
+            spooled = self.spooled
+            records.append((self._spool_key, msgspec.json.encode(_Spooled(spooled))))
+        return Change(records, marks, spooled)
+
+    def settle(self, change: Change) -> None:
+        """A change is written. What came since is left to the next."""
+        for place, mark in change.marks.items():
+            if self._marks.get(place) is mark:
+                self._before.pop(place, None)
+            else:
+                self._before[place] = mark
+        if change.spooled is not None:
+            self._spooled_before = change.spooled
+
+    def roll_back(self) -> None:
+        """Nothing that was told since the last `settle` is written."""
+        for place, mark in self._before.items():
+            if mark is None:
+                self._marks.pop(place, None)
+                self._incomplete.discard(place)
+            else:
+                self._put(place, mark)
+        self._before.clear()
+        self.spooled = self._spooled_before
+
+    # --
+
+    def _key(self, place: Place) -> bytes:
+        return f"{self._prefix}{place.event_type}/{place.symbol}".encode()
+
+    def _put(self, place: Place, mark: Mark) -> None:
+        self._marks[place] = mark
+        (self._incomplete.add if mark.holes or mark.gaps else self._incomplete.discard)(place)
+
+    def _move(self, place: Place, mark: Mark) -> None:
+        self._before.setdefault(place, self._marks.get(place))
+        self._put(place, mark)
+
+    def _event(self, place: Place, number: int, timestamp_ms: int) -> None:
+        mark = self._marks.get(place)
+        if mark is None:
+            self._move(place, Mark(number, timestamp_ms))
+        elif number > mark.last:
+            holes = _filled(mark.holes, number, number) if mark.holes else ()
+            self._move(place, Mark(number, timestamp_ms, holes, mark.gaps))
+        elif mark.holes:
+            self._move(place, Mark(mark.last, mark.at, _filled(mark.holes, number, number), mark.gaps))
+
+    def _journal(self, value: bytes) -> None:
+        line = _decode_journal(value)
+        place = Place(line.event_type, line.symbol)
+        mark = self._marks.get(place)
+        if mark is None:
+            return  # a gap of a series of which nothing is written
+        if line.state == State.OPEN:
+            gap = OpenGap(line.gap, line.stream, line.first_id, line.last_id, line.reason, line.detected_at)
+            last, holes = mark.last, mark.holes
+            if line.reason == Reason.EXCHANGE_RESET:
+                last = min(last, line.first_id - 1)  # ids are used again from here on
+            else:
+                holes = tuple(sorted((*holes, (line.first_id, line.last_id))))
+            self._move(place, Mark(last, mark.at, holes, (*mark.gaps, gap)))
+            return
+        gaps = tuple(gap for gap in mark.gaps if gap.gap != line.gap)
+        holes = _filled(mark.holes, line.first_id, line.last_id)
+        last = mark.last
+        if line.reason != Reason.EXCHANGE_RESET and line.first_id <= last + 1:
+            last = max(last, line.last_id)  # what waited for it goes on behind it
+        self._move(place, Mark(last, mark.at, holes, gaps))
+
+
+def _reader(field: str) -> Callable[[bytes], int]:
+    """Reads the id of an event."""
+    struct = msgspec.defstruct("Id", [(field, int)], gc=False)
+    decode = msgspec.json.Decoder(struct).decode
+
+    def read(value: bytes) -> int:
+        number: int = getattr(decode(value), field)
+        return number
+
+    return read
+
+
+def _filled(holes: Iterable[tuple[int, int]], first: int, last: int) -> tuple[tuple[int, int], ...]:
+    return tuple((part.first, part.last) for hole in holes for part in without(Hole(*hole), first, last))
+
+
+def _decode(form: type[Any], name: str, value: bytes) -> Any:
+    where = f"record {name} of the state topic"
+    try:
+        version = msgspec.json.decode(value, type=_Version).v
+        if version > STATE_VERSION:
+            raise JournalTooNew(where, version, STATE_VERSION)
+        return msgspec.json.decode(value, type=form)
+    except msgspec.MsgspecError as error:
+        raise StateUnreadable(where, str(error)) from error
