@@ -164,10 +164,9 @@ async def _one_life(world, exchange, rng, life, *, last):
                         await trio.sleep(DEATH_PATIENCE_S)
                     strike()
                     await trio.sleep_forever()
-                fate.on = False
-                sink.resume()
                 if last:
-                    await _catch_up(world, exchange, service)
+                    await _catch_up(world, exchange, service, sink, fate)
+                sink.resume()
                 service.stop()
                 await service.wait_stopped()
                 nursery.cancel_scope.cancel()
@@ -209,10 +208,13 @@ def _refuse(event):
 # -- until all is well
 
 
-async def _catch_up(world, exchange, service):
+async def _catch_up(world, exchange, service, sink, fate):
     """Faults are over: the record reaches what was published by then, and nothing that can be had is missing."""
     began_s = max(trio.current_time(), world.schedule.faults_s)
     await trio.sleep_until(began_s)
+    fate.on = False
+    sink.resume()
+    sink.delay_s, sink.room = 0.0, 10**9
     symbols = world.schedule.market["symbols"]
     for symbol in symbols:
         exchange.inflict(Fault(SetStatus(symbol, "TRADING")))

@@ -45,6 +45,7 @@ class Schedule:
         sink_faults: instants, counted from the beginning, and what befalls the sink then.
         clock_steps: instants, and by how much the service's clock is off from then on, ms.
         refuses: whether the sink refuses some events.
+        faults_s: when all faults are over.
     """
 
     seed: int
@@ -61,10 +62,7 @@ class Schedule:
     clock_steps: tuple[tuple[float, int], ...] = ()
     refuses: bool = False
 
-    @property
-    def faults_s(self):
-        """When the last life begins to be left in peace."""
-        return sum(life.lasting_s + life.away_s for life in self.lives)
+    faults_s: float = 0.0
 
 
 def draw(seed, *, mode=None):
@@ -114,4 +112,5 @@ def draw(seed, *, mode=None):
             for _ in range(rng.choice((0, 0, 0, 1, 2)))
         ),
         refuses=rng.random() < 0.1,
+        faults_s=faults_s,
     )
