@@ -14,11 +14,13 @@ Times are seconds of one clock for holding, and ms of the wall clock for the jou
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Sequence_
 
 from ingest_actors.binance.begun_again import Doubts
+from ingest_actors.binance.deadlines import Deadlines
 from ingest_actors.binance.departures import Departures
 from ingest_actors.binance.gaps import Gap, Reason, ResolvedBy, State
 from ingest_actors.binance.restart import go_on
@@ -74,6 +76,7 @@ class Continuity:
         self.gaps: dict[str, Gap] = {}
         self.doubts = Doubts(self._leaving, held_max=held_max, clock=clock, begin_again=self._begin_again)
         self._holding: dict[Series, None] = {}
+        self._deadlines: Deadlines[Series] = Deadlines()
         self._hold_s = hold_s
         self._late = late
         self.on_journal: Callable[[Gap, State], None] = lambda _gap, _state: None
@@ -106,6 +109,12 @@ class Continuity:
             if mark is not None:
                 self._resume(known, mark)
         return known
+
+    def begun(self, kind: EventKind, stream: str, symbol: str, route: Route) -> Series | None:
+        """As `series`, of those that something is known of."""
+        if stream in self._series or Place(kind.event_type, symbol) in self._marks:
+            return self.series(kind, stream, symbol, route)
+        return None
 
     def resume(self, marks: Mapping[Place, Mark], table: StreamTable, *, too_old: bool = False) -> None:
         """Go on where an earlier process ended, before anything has come.
@@ -211,6 +220,20 @@ class Continuity:
         self._settle(series)
         return fate is not Fate.DUPLICATE
 
+    def expect(self, series: Series, newest: int) -> None:
+        """Ids of a series up to this one are there, though nothing has come to tell."""
+        next_id = series.sequence.next_id
+        if next_id is None or newest < next_id or (newest > next_id + JUMP_MAX and series.resumed is None):
+            return
+        reason = series.resumed or Reason.DISCONNECTED
+        series.sequence.known_to = newest
+        for hole in series.sequence.holes():
+            for part in _beside(hole, series.gaps):
+                self._open_gap(series, part, reason)
+                if reason is Reason.TOO_OLD:
+                    self._skip(series, part)
+        self._settle(series)
+
     def missing(self, gap: Gap) -> Hole | None:
         """The first ids of a gap that are missing still; None when none is, and it is over."""
         return self._series[gap.stream].sequence.missing(gap.hole) if gap.name in self.gaps else None
@@ -237,13 +260,8 @@ class Continuity:
 
     def expire(self) -> None:
         """Holes that have held up their series for long enough hold it up no more."""
-        now = self._clock()
-        for series in list(self._holding):
-            while series.sequence.held and (
-                now >= series.held_since + series.hold_s
-                or series.sequence.held > self._held_max
-                or self._leaving.crowded
-            ):
+        for series in list(self._holding) if self._leaving.crowded else self._deadlines.take_due(self._clock()):
+            while self._held_up_at(series) <= self._clock() or (series.sequence.held and self._leaving.crowded):
                 self._go_on(series)
             self.doubts.expire(series)
             self._settle(series)
@@ -258,9 +276,7 @@ class Continuity:
 
     def next_expiry(self) -> float | None:
         """When `expire` is due next."""
-        due = [series.held_since + series.hold_s for series in self._holding if series.sequence.held]
-        due += [at for series in self._holding if (at := self.doubts.due(series)) is not None]
-        return min(due, default=None)
+        return self._deadlines.next()
 
     # -- for whoever can ask the exchange where its ids are
 
@@ -438,10 +454,20 @@ class Continuity:
     def _settle(self, series: Series) -> None:
         """After anything was done to a series."""
         self._close(series)
+        doubted_at = self.doubts.due(series)
+        due = min(self._held_up_at(series), math.inf if doubted_at is None else doubted_at)
+        self._deadlines.set(series, None if due == math.inf else due)
         if not series.sequence.held and not series.suspects:
             self._holding.pop(series, None)
         if not series.touched:
             self._stage(series)
+
+    def _held_up_at(self, series: Series) -> float:
+        """Until when a hole may hold up its series; infinite when none does."""
+        held = series.sequence.held
+        if not held:
+            return math.inf
+        return series.held_since + series.hold_s if held <= self._held_max else -math.inf
 
     def _stage(self, series: Series) -> None:
         next_id = series.sequence.next_id
