@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import audited
 import msgspec
 from lives import START_MS
 from memory_kafka import Entry
@@ -103,6 +104,7 @@ def judge(world):
     kept, taken_away = effective(world.kafka)
     record = Record(world, kept, verdict)
     record.judge()
+    judge_audit(world, kept, taken_away)
     spoilt = Record(world, [*kept, *taken_away], Verdict(), strict=False)
     assert not (taken_away and world.kafka.exactly_once)
     for entry in taken_away:
@@ -128,6 +130,16 @@ def effective(kafka):
                     away.append(entry)
         del end
     return [entry for _, entry in kept], away
+
+
+def judge_audit(world, kept, taken_away):
+    """`audit` agrees: with the effective record altogether; of the whole one it says no more than that things double."""
+    found = audited.defects(audited.audit(kept))
+    assert not found, ("audit disagrees", found)
+    if taken_away:
+        report = audited.audit(world.kafka.entries)
+        missing = [(str(one.name), list(one.missing)) for one in report.series if len(one.missing)]
+        assert not missing, ("audit misses what is there", missing)
 
 
 # -- one life
