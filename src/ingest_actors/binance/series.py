@@ -71,7 +71,7 @@ class Series:
         """Whether the parser may go on by itself."""
         return (
             not self.queued
-            and not self.sequence.held
+            and not self.sequence.waits
             and not self.suspects
             and self.resumed is None
             and self.sequence.next_id is not None
