@@ -18,6 +18,8 @@ from memory_kafka import Entry
 
 TRADES = {"trade": "t", "aggregate_trade": "a"}
 SAMPLES = ("book_ticker", "mini_ticker", "kline")
+UNORDERED = ("duplicate", "reorder", "reset_ids")
+"""Faults by which the exchange itself sends samples twice or out of order."""
 _IDS = {name: re.compile(rb'"%b":(\d+)' % name) for name in (b"t", b"a", b"u", b"U")}
 
 
@@ -134,12 +136,30 @@ def effective(kafka):
 
 def judge_audit(world, kept, taken_away):
     """`audit` agrees: with the effective record altogether; of the whole one it says no more than that things double."""
-    found = audited.defects(audited.audit(kept))
+    unordered = any(fired.fault.action.DO in UNORDERED for fired in world.fired)
+    found = audited.defects(audited.audit(kept), leaving_out=SAMPLES if unordered else ("kline",))
     assert not found, ("audit disagrees", found)
-    if taken_away:
-        report = audited.audit(world.kafka.entries)
-        missing = [(str(one.name), list(one.missing)) for one in report.series if len(one.missing)]
-        assert not missing, ("audit misses what is there", missing)
+    if not taken_away:
+        return
+    for one in audited.audit(world.kafka.entries).series:
+        reset = len(world.published.epochs(one.name.symbol)) > 1
+        for first, last in one.missing:
+            assert reset or _stateless(one.name, first, kept), ("audit misses what is there", str(one.name), first, last)
+
+
+def _stateless(name, first, kept):
+    """Whether nothing below an id was written in time for the resume state: a series' first second may be lost to it.
+
+    Its first events are there, and nobody knows of them; so the next life begins anew, wherever the exchange is then.
+    """
+    field = {"trade": b"t", "aggregate_trade": b"a", "depth_update": b"u"}[name.event_type]
+    key = name.symbol.encode()
+    ids = (
+        int(_IDS[field].search(entry.event[0])[1])
+        for entry in kept
+        if entry.event[3].event_type == name.event_type and entry.event[1] == key and not entry.event[3].dead_letter
+    )
+    return min(ids, default=first) >= first
 
 
 # -- one life
@@ -423,7 +443,7 @@ class Record:
 
     def _judge_samples(self, event_type, symbol, events):
         """In order, and none twice, unless the exchange itself sent it so."""
-        if any(fired.fault.action.DO in ("duplicate", "reorder", "reset_ids") for fired in self.world.fired):
+        if any(fired.fault.action.DO in UNORDERED for fired in self.world.fired):
             return
         keys = [_sample_key(event_type, event) for event in events]
         for before, after in pairwise(keys):

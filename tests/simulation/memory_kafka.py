@@ -252,14 +252,16 @@ class Writer:
             if self._committing is not None and self.kafka.rng.random() < 0.5:
                 self._write()  # the brokers had it, and said so to nobody or just in time
             return
-        rng = self.kafka.rng
-        for batch, _ in self._accepted:
-            if rng.random() < 0.5:
-                return
-            for event in batch.events:
-                if rng.random() < 0.05:
-                    return
-                topics = tuple(name for name in event[3].topics if rng.random() < 0.9)
-                refused = not event[3].dead_letter and event[3].counted and self.refuse(event)
-                if topics and not refused:
-                    self.kafka.entries.append(Entry(event, self.life, topics, False))
+        events = [event for batch, _ in self._accepted for event in batch.events]
+        reached = {}  # in each partition of each topic, what is written has no holes
+        for position, event in enumerate(events):
+            if event[3].dead_letter or not event[3].counted or not self.refuse(event):
+                topics = []
+                for name in event[3].topics:
+                    partition = name, event[1]
+                    if partition not in reached:
+                        reached[partition] = self.kafka.rng.randrange(len(events) + 1)
+                    if position < reached[partition]:
+                        topics.append(name)
+                if topics:
+                    self.kafka.entries.append(Entry(event, self.life, tuple(topics), False))
