@@ -11,6 +11,7 @@ from typing import Any
 import trio
 
 from ingest_actors.announce import Announcer
+from ingest_actors.binance.resume import ResumeState
 from ingest_actors.bounds import Bounds
 from ingest_actors.checks import start_problems
 from ingest_actors.errors import ActorFailed, IngestError, SettingsError, SinkUnreachable
@@ -241,7 +242,13 @@ class Service:
                 nursery.start_soon(_cancel_upon, self._stop_wanted, nursery.cancel_scope)
                 while sink is None:
                     try:
-                        sink = await open_sink(settings, queue_bytes=Bounds.of(settings.buffer_max_bytes).sink)
+                        sink = await open_sink(
+                            settings,
+                            queue_bytes=Bounds.of(settings.buffer_max_bytes).sink,
+                            progress=ResumeState(settings.instance_name),
+                            letter=self._topology.letters.refused_event,
+                            clock_ms=self._clock_ms,
+                        )
                     except SinkUnreachable as failure:
                         delay_s = backoff.next_s()
                         gave_up = 0 < settings.max_retries <= backoff.failures
