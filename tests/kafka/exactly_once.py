@@ -67,6 +67,18 @@ def letter_of(prefix):
 
 
 @asynccontextmanager
+async def at_least_once_on(servers, prefix, *, progress=None, **settings):
+    sink = await open_sink(
+        settings_for(servers, prefix, **settings), progress=progress or CountingProgress(), letter=letter_of(prefix)
+    )
+    try:
+        yield sink
+    finally:
+        with trio.CancelScope(shield=True):
+            await sink.aclose()
+
+
+@asynccontextmanager
 async def exactly_once_on(
     servers, prefix, *, progress=None, queue_bytes=None, transaction_timeout_ms=60_000, **settings
 ):

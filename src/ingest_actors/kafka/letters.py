@@ -6,6 +6,7 @@ between would lose both.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 
 from ingest_actors.errors import SinkUnreachable
@@ -14,6 +15,11 @@ from ingest_actors.protocols import Refusal
 
 Letter = Callable[[Event, str, str], Event]
 """Makes the dead letter of an event from a reason and a detail; of a dead letter, one that is easier to take."""
+
+
+def wall_clock_ms() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
 
 
 class Letters:

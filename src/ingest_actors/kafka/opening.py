@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -17,9 +16,10 @@ from ingest_actors.kafka.cluster import Cluster
 from ingest_actors.kafka.config import client_options, producer_options
 from ingest_actors.kafka.diagnosis import lacks_right, refused
 from ingest_actors.kafka.embedded import EmbeddedCluster
-from ingest_actors.kafka.letters import Letter
+from ingest_actors.kafka.letters import Letter, wall_clock_ms
 from ingest_actors.kafka.librdkafka import LibrdkafkaSink
 from ingest_actors.kafka.limits import Limits
+from ingest_actors.kafka.opening_state import open_state
 from ingest_actors.kafka.opening_transactional import TRANSACTION_TIMEOUT_MS, open_transactional
 from ingest_actors.kafka.topics import create_missing, desired_topics, read_limits
 from ingest_actors.kafka.transactional import TransactionalSink
@@ -29,11 +29,6 @@ from ingest_actors.settings import Settings
 EMBEDDED = "embedded"
 
 KafkaSink = LibrdkafkaSink | TransactionalSink
-
-
-def wall_clock_ms() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 async def open_sink(
@@ -109,9 +104,28 @@ async def open_sink(
                 transaction_timeout_ms=transaction_timeout_ms,
                 clock_ms=clock_ms,
             )
+        kept = None
+        if progress is not None and not embedded:
+            kept = await open_state(
+                settings,
+                make_options=make_options,
+                limits=limits,
+                progress=progress,
+                timeout_s=timeout_s,
+                clock_ms=clock_ms,
+            )
         try:
             sink = LibrdkafkaSink(
-                make_options, limits, read_limits=read_again, bootstrap_servers=servers, on_close=undo.pop_all().close
+                make_options,
+                limits,
+                read_limits=read_again,
+                letter=letter,
+                state=kept and kept.writer,
+                progress=progress,
+                away_s=kept and kept.away_s,
+                clock_ms=clock_ms,
+                bootstrap_servers=servers,
+                on_close=undo.pop_all().close,
             )
         except KafkaException as error:
             raise refused(servers, error.args[0]) from error
