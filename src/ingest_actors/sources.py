@@ -1,6 +1,6 @@
 """The source side of a service: the actors that talk to the exchange and fill the first mailbox.
 
-planner ─launches▶ connections ─frames▶ ...; watch and backfiller beside them
+planner ─launches▶ connections ─frames▶ ...; watch, backfiller and bookkeeper beside them
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ from functools import partial
 import trio
 
 from ingest_actors.actors.backfiller import RETRY_FIRST_S, RETRY_MAX_S, backfiller
+from ingest_actors.actors.bookkeeper import bookkeeper
 from ingest_actors.actors.connection import connection
 from ingest_actors.actors.connection_state import Connection
 from ingest_actors.actors.planner import Notice, planner
 from ingest_actors.actors.watch import Backlog, watch
 from ingest_actors.announce import Announcer
 from ingest_actors.binance.attempts import AttemptBudget
+from ingest_actors.binance.books import Books
+from ingest_actors.binance.depth_snapshots import SnapshotFetcher
 from ingest_actors.binance.parser import EventParser
 from ingest_actors.binance.planning import assign
 from ingest_actors.binance.repairs import Fetcher, Repairs
+from ingest_actors.binance.rest import RestClient
 from ingest_actors.binance.standing import Standing
 from ingest_actors.binance.stream_table import StreamTable
 from ingest_actors.bounds import Bounds
@@ -51,6 +55,7 @@ class Sources:
         network: the ways to the exchange.
         hearing: knows which streams bring something.
         repairs: the gaps, and where what fills them goes.
+        books: the books, and where their snapshots go.
         table: the stream table.
         bounds: what may be read ahead.
         overview: the books.
@@ -68,6 +73,7 @@ class Sources:
         network: Network,
         hearing: EventParser,
         repairs: Repairs,
+        books: Books,
         table: StreamTable,
         bounds: Bounds,
         overview: Overview,
@@ -81,6 +87,7 @@ class Sources:
         self._frames = frames
         self._hearing = hearing
         self._repairs = repairs
+        self._books = books
         self._table = table
         self._bounds = bounds
         self._overview = overview
@@ -91,7 +98,7 @@ class Sources:
         self._notices = trio.open_memory_channel[Notice](NOTICES_MAX)
 
     async def run(self) -> None:
-        """The planner, the connections that it launches, the watch over their streams, and the repair of gaps."""
+        """The planner, the connections that it launches, the watch over their streams, and what is asked of REST."""
         attempts = AttemptBudget()
         standing = Standing(self.network.endpoints, hold=attempts.hold)
         async with open_nursery() as nursery:
@@ -100,7 +107,7 @@ class Sources:
                 nursery.start_soon(self._connect, state, attempts, standing)
 
             nursery.start_soon(self._watch)
-            nursery.start_soon(self._backfill)
+            nursery.start_soon(self._ask_rest)
             await self._keep_alive(
                 "planner",
                 partial(
@@ -165,22 +172,41 @@ class Sources:
         await self._keep_alive("connection", partial(state.put_carried, self._frames))
         fleet.retired.remove(state)
 
-    async def _backfill(self) -> None:
-        """The repair of gaps."""
+    async def _ask_rest(self) -> None:
+        """The repair of gaps, and the snapshots of books."""
         if self.network.open_rest is None:
             return
-        async with self.network.open_rest() as rest:
-            await self._keep_alive(
-                "backfiller",
-                partial(
-                    backfiller,
-                    self._repairs,
-                    fetch=Fetcher(rest, self._table, self._clock_ms),
-                    ledger=self._overview.ledger,
-                    backoff=lambda: Backoff(RETRY_FIRST_S, RETRY_MAX_S, rng=self._rng),
-                    announce=self._announce,
-                ),
-            )
+        async with self.network.open_rest() as rest, open_nursery() as nursery:
+            nursery.start_soon(self._backfill, rest)
+            nursery.start_soon(self._keep_books, rest)
+
+    async def _backfill(self, rest: RestClient) -> None:
+        """The repair of gaps."""
+        await self._keep_alive(
+            "backfiller",
+            partial(
+                backfiller,
+                self._repairs,
+                fetch=Fetcher(rest, self._table, self._clock_ms),
+                ledger=self._overview.ledger,
+                backoff=lambda: Backoff(RETRY_FIRST_S, RETRY_MAX_S, rng=self._rng),
+                announce=self._announce,
+            ),
+        )
+
+    async def _keep_books(self, rest: RestClient) -> None:
+        """The snapshots of books."""
+        await self._keep_alive(
+            "bookkeeper",
+            partial(
+                bookkeeper,
+                self._books,
+                fetch=SnapshotFetcher(rest, self._table, self._settings.depth_snapshot_limit, self._clock_ms),
+                ledger=self._overview.ledger,
+                backoff=partial(Backoff, rng=self._rng),
+                announce=self._announce,
+            ),
+        )
 
     async def _watch(self) -> None:
         """The watch over the streams."""

@@ -19,6 +19,7 @@ from ingest_actors.actors.parser import parser
 from ingest_actors.actors.producer import Handover, producer
 from ingest_actors.actors.recorder import recorder
 from ingest_actors.announce import Announcer
+from ingest_actors.binance.books import Books
 from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.dead_letters import DeadLetters
 from ingest_actors.binance.gaps import Gap, State
@@ -120,6 +121,9 @@ class Topology:
             network=network,
             hearing=self._parser,
             repairs=Repairs(self._continuity),
+            books=Books(
+                self._continuity, interval_s=settings.depth_snapshot_interval_seconds, wanted=self.overview.fleet.wants
+            ),
             table=table,
             bounds=self._bounds,
             overview=self.overview,

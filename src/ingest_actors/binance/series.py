@@ -31,11 +31,13 @@ class Series:
         held_since: when its oldest hole was found.
         suspects: events that seem to have been there before, and that nothing new has followed yet.
         suspected_since: when the first of them came.
+        withheld: what would have left, while it waits for something to be put before it; None: nothing waits so.
     """
 
     __slots__ = (
         "by_ones", "gaps", "held_since", "hold_s", "latest_ms", "queued", "reached", "repairable", "route",
         "sequence", "staged", "stream", "suspected_since", "suspects", "symbol", "touched",
+        "withheld",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +59,7 @@ class Series:
         self.held_since = 0.0
         self.suspects: list[Odd] = []
         self.suspected_since = 0.0
+        self.withheld: list[Event | Journalled] | None = None
 
     def resume(self, next_id: int, late: tuple[Hole, ...] = ()) -> None:
         """Go on where an earlier process ended, before anything has come.
@@ -76,7 +79,13 @@ class Series:
     @property
     def smooth(self) -> bool:
         """Whether the parser may go on by itself."""
-        return not self.queued and not self.sequence.held and not self.suspects and self.sequence.next_id is not None
+        return (
+            not self.queued
+            and not self.sequence.held
+            and not self.suspects
+            and self.withheld is None
+            and self.sequence.next_id is not None
+        )
 
 
 class Odd(NamedTuple):
