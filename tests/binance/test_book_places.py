@@ -240,11 +240,20 @@ def test_a_hole_keeps_its_place_among_what_is_withheld():
     world = World()
     world.withhold()
     world.batch((11, 20), (25, 30))
+    assert world.holes == []
     world.flush()
     assert (world.told(), world.holes) == ([10], [(21, 24)])
     assert world.insert(27)
     world.flush()
     assert world.told() == [10, 20, "open", -27, 30, "lost"]
+
+
+def test_what_was_only_out_of_order_is_no_hole():
+    world = World()
+    world.batch((11, 20), (25, 30), (21, 24))
+    world.flush()
+    assert world.told() == [10, 20, "open", 24, 30, "closed"]
+    assert world.holes == []
 
 
 def test_a_new_sequence_lets_go_what_was_withheld_of_the_old_one():

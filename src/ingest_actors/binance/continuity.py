@@ -58,7 +58,7 @@ class Continuity:
         doubts: series of which it is doubtful whether their ids have begun again.
         on_journal: told of every record of the journal.
         on_book: told of the series of a book when its first update has gone on.
-        on_book_hole: told of what is missing of such a series, before anything behind it has left.
+        on_book_hole: told of what will never come of such a series, before anything behind it has left.
     """
 
     def __init__(
@@ -346,8 +346,6 @@ class Continuity:
             series.gaps.append(gap)
             self.gaps[gap.name] = gap
             self._tell(series, gap, State.OPEN)
-            if not series.by_ones:
-                self.on_book_hole(series, hole)
 
     def _new_gap(self, series: Series, hole: Hole, reason: Reason) -> Gap:
         return Gap(
@@ -382,6 +380,8 @@ class Continuity:
 
     def _skip(self, series: Series, hole: Hole) -> None:
         """Ids that are all missing will never come."""
+        if not series.by_ones:
+            self.on_book_hole(series, hole)
         if released := series.sequence.skip(hole):
             self._leaving.add(series, released)
             series.held_since = self._clock()
