@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import trio
 
 from ingest_actors.announce import Announcer
+from ingest_actors.binance.resume import Mark, Place
 from ingest_actors.bounds import Bounds
 from ingest_actors.checks import start_problems
 from ingest_actors.errors import ActorFailed, IngestError, SettingsError, SinkUnreachable
@@ -30,6 +31,15 @@ from ingest_actors.topology import Player, Topology
 
 SINK_CLOSE_S_MAX = 2.0
 """Longest that letting go of the sink may take at the end: everything is acknowledged by then, or given up."""
+
+
+class Resumed(NamedTuple):
+    """What an earlier process has written."""
+
+    marks: Mapping[Place, Mark]
+    """Where each series ended."""
+    away_s: float | None = None
+    """How long ago it was last alive, seconds; None: nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,7 @@ class Service:
         rng: for jitter.
         tape: gets every message as it came; see `Topology`.
         player: where the messages come from instead of the exchange; see `Topology`. The service stops when it ends.
+        resumed: what an earlier process has written to a sink that is given; None = nothing is known of any.
 
     Raises:
         SettingsError: the exchange has no such stream, or librdkafka no such option.
@@ -103,6 +114,7 @@ class Service:
         rng: random.Random | None = None,
         tape: FrameTape | None = None,
         player: Player | None = None,
+        resumed: Resumed | None = None,
     ) -> None:
         problems = start_problems(settings, proxies=None if network is None else Proxies({}))
         if problems:
@@ -113,6 +125,7 @@ class Service:
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._clock_ms = clock_ms
         self._given_sink = sink
+        self._resumed = resumed
         self._topology = Topology(
             settings,
             network=network or real_network(settings, clock_ms=clock_ms),
@@ -201,6 +214,8 @@ class Service:
         sink = await self._open_sink()
         if sink is None:
             return
+        if self._resumed is not None and self._resumed.marks:
+            self._topology.resume(*self._resumed)
         try:
             async with open_nursery() as nursery:
                 nursery.start_soon(self._tell_ready, task_status)

@@ -8,7 +8,7 @@ exchange ─▶ connection ─frames─▶ parser ─events─▶ batcher ─bat
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 import trio
@@ -25,6 +25,7 @@ from ingest_actors.binance.gaps import Gap, State
 from ingest_actors.binance.journal import Journal, late
 from ingest_actors.binance.parser import EventParser
 from ingest_actors.binance.repairs import Repairs
+from ingest_actors.binance.resume import Mark, Place
 from ingest_actors.binance.stream_table import EventKind, StreamTable, TopicNames
 from ingest_actors.binance.stream_watch import StreamWatch
 from ingest_actors.bounds import Bounds
@@ -79,7 +80,7 @@ class Topology:
         self._announce = announce
         self._clock_ms = clock_ms
         self._bounds = Bounds.of(settings.buffer_max_bytes)
-        table = StreamTable(topic_names(settings))
+        self._table = table = StreamTable(topic_names(settings))
         self._continuity = Continuity(
             hold_s=self._hold_s,
             late=late,
@@ -129,6 +130,19 @@ class Topology:
             rng=rng,
         )
         self.line = Line(drain_timeout_s=settings.shutdown_timeout_seconds)
+
+    def resume(self, marks: Mapping[Place, Mark], away_s: float | None) -> None:
+        """Go on where an earlier process ended; before `run`.
+
+        Args:
+            marks: where each series ended.
+            away_s: how long ago that was; None: nobody knows, and it is not held against what was missed.
+        """
+        too_old = away_s is not None and away_s > self._settings.resume_max_age_seconds
+        self._continuity.resume(marks, self._table, too_old=too_old)
+        self._announce(
+            "resumed", series=len(marks), away_s=None if away_s is None else round(away_s, 1), too_old=too_old
+        )
 
     async def run(self, sink: Sink) -> DrainReport:
         """Run until `line` is stopped; see `Line.run`."""

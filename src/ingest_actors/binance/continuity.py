@@ -14,17 +14,21 @@ Times are seconds of one clock for holding, and ms of the wall clock for the jou
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Sequence_
 
 from ingest_actors.binance.begun_again import Doubts
+from ingest_actors.binance.deadlines import Deadlines
 from ingest_actors.binance.departures import Departures
 from ingest_actors.binance.gaps import Gap, Reason, ResolvedBy, State
-from ingest_actors.binance.sequence import Fate, Hole, Sequence
+from ingest_actors.binance.restart import go_on
+from ingest_actors.binance.resume import Mark, Place
+from ingest_actors.binance.sequence import Fate, Hole, Sequence, without
 from ingest_actors.binance.series import Journalled, Odd, Series, size_of
 from ingest_actors.binance.stream_table import Continuity as Kind
-from ingest_actors.binance.stream_table import EventKind
+from ingest_actors.binance.stream_table import EventKind, StreamTable
 from ingest_actors.messages import Event, Route
 
 _BY_ID = frozenset((Kind.CONSECUTIVE, Kind.OVERLAPPING))
@@ -72,6 +76,7 @@ class Continuity:
         self.gaps: dict[str, Gap] = {}
         self.doubts = Doubts(self._leaving, held_max=held_max, clock=clock, begin_again=self._begin_again)
         self._holding: dict[Series, None] = {}
+        self._deadlines: Deadlines[Series] = Deadlines()
         self._hold_s = hold_s
         self._late = late
         self.on_journal: Callable[[Gap, State], None] = lambda _gap, _state: None
@@ -79,6 +84,8 @@ class Continuity:
         self._clock = clock
         self._clock_ms = clock_ms
         self._series: dict[str, Series] = {}
+        self._marks: Mapping[Place, Mark] = {}
+        self._resumed = Reason.RESTARTED
         self._touched: list[Series] = []
 
     def series(self, kind: EventKind, stream: str, symbol: str, route: Route) -> Series | None:
@@ -98,7 +105,28 @@ class Continuity:
                 by_ones=kind.continuity is Kind.CONSECUTIVE,
             )  # fmt: skip
             self._series[stream] = known
+            mark = self._marks.get(Place(kind.event_type, symbol))
+            if mark is not None:
+                self._resume(known, mark)
         return known
+
+    def resume(self, marks: Mapping[Place, Mark], table: StreamTable, *, too_old: bool = False) -> None:
+        """Go on where an earlier process ended, before anything has come.
+
+        Gaps that it left open are open again at once; whether anything was missed beyond them shows when a series goes
+        on.
+
+        Args:
+            marks: where each series ended.
+            table: the stream table.
+            too_old: it was so long ago that what was missed is not fetched.
+        """
+        self._marks = marks
+        self._resumed = Reason.TOO_OLD if too_old else Reason.RESTARTED
+        for place, mark in marks.items():
+            kind = table.kind(place.event_type)
+            if mark.gaps and kind is not None:
+                self.series(kind, mark.gaps[0].stream, place.symbol, table.route(kind))
 
     @property
     def size_bytes(self) -> int:
@@ -131,7 +159,7 @@ class Continuity:
         series.touched = True
         self._touched.append(series)
 
-    def commit(self, odd: Sequence_[Odd], reason: Reason = Reason.DISCONNECTED) -> None:
+    def commit(self, odd: Sequence_[Odd]) -> None:
         """The batch has gone downstream; what did not fit is taken now."""
         for series in self._touched:
             series.touched = False
@@ -142,10 +170,11 @@ class Continuity:
         changed = dict.fromkeys(item.series for item in odd)
         for item in odd:
             series = item.series
-            if self._far(item) or self._offer(item, ResolvedBy.OTHER_CONNECTION, reason) is Fate.DUPLICATE:
+            if self._far(item) or self._offer(item, ResolvedBy.OTHER_CONNECTION) is Fate.DUPLICATE:
                 self._holding[series] = None
                 self.doubts.suspect(item)
             else:
+                series.resumed = None
                 self.doubts.dismiss(series)
                 series.latest_ms = max(series.latest_ms, item.event[2])
         for series in changed:
@@ -181,7 +210,7 @@ class Continuity:
         series = self._series[gap.stream]
         if gap.name not in self.gaps or not gap.hole.first <= first <= last <= gap.hole.last:
             return False
-        fate = self._offer(Odd(series, first, last, event), ResolvedBy.REST_BACKFILL, Reason.DISCONNECTED)
+        fate = self._offer(Odd(series, first, last, event), ResolvedBy.REST_BACKFILL)
         self._settle(series)
         return fate is not Fate.DUPLICATE
 
@@ -211,13 +240,8 @@ class Continuity:
 
     def expire(self) -> None:
         """Holes that have held up their series for long enough hold it up no more."""
-        now = self._clock()
-        for series in list(self._holding):
-            while series.sequence.held and (
-                now >= series.held_since + series.hold_s
-                or series.sequence.held > self._held_max
-                or self._leaving.crowded
-            ):
+        for series in list(self._holding) if self._leaving.crowded else self._deadlines.take_due(self._clock()):
+            while self._held_up_at(series) <= self._clock() or (series.sequence.held and self._leaving.crowded):
                 self._go_on(series)
             self.doubts.expire(series)
             self._settle(series)
@@ -232,9 +256,7 @@ class Continuity:
 
     def next_expiry(self) -> float | None:
         """When `expire` is due next."""
-        due = [series.held_since + series.hold_s for series in self._holding if series.sequence.held]
-        due += [at for series in self._holding if (at := self.doubts.due(series)) is not None]
-        return min(due, default=None)
+        return self._deadlines.next()
 
     # -- for whoever can ask the exchange where its ids are
 
@@ -246,7 +268,23 @@ class Continuity:
 
     # --
 
-    def _offer(self, odd: Odd, by: ResolvedBy, reason: Reason) -> Fate:
+    def _resume(self, series: Series, mark: Mark) -> None:
+        for gap in go_on(series, mark, self._resumed):
+            series.gaps.append(gap)
+            self.gaps[gap.name] = gap
+        for hole in series.sequence.holes():
+            for part in _beside(hole, series.gaps):  # what had waited behind a gap is gone too
+                self._open_gap(series, part, self._resumed)
+        for gap in list(series.gaps):
+            if gap.reason is Reason.EXCHANGE_RESET:
+                gap.lost = gap.hole.size
+                self._end(series, gap, State.LOST)
+            elif not series.repairable:
+                self.lose(gap)
+            elif series.sequence.missing(gap.hole) is None:
+                self._end(series, gap, State.CLOSED)  # what came last was written, and no more
+
+    def _offer(self, odd: Odd, by: ResolvedBy) -> Fate:
         series, first, last, event = odd
         sequence = series.sequence
         fate = sequence.offer(first, last, event)
@@ -261,7 +299,7 @@ class Continuity:
         elif fate is Fate.HELD:
             self._leaving.size_bytes += size_of(event)
             self._holding[series] = None
-            self._open(series, reason)
+            self._open(series, series.resumed or Reason.DISCONNECTED)
             if sequence.held > self._held_max or self._leaving.crowded:
                 self._leaving.ring()
         if fate is not Fate.DUPLICATE:
@@ -271,18 +309,26 @@ class Continuity:
     def _far(self, odd: Odd) -> bool:
         """Whether an event is so far ahead that it is hard to believe."""
         next_id = odd.series.sequence.next_id
-        return next_id is not None and odd.first > next_id + JUMP_MAX
+        return next_id is not None and odd.first > next_id + JUMP_MAX and odd.series.resumed is None
 
     def _open(self, series: Series, reason: Reason) -> None:
         """Open a gap for what is newly missing."""
         if series.sequence.held == 1:
             series.held_since = self._clock()
         hole = series.sequence.last_hole()
-        if hole is not None and all(hole.first > gap.hole.last for gap in series.gaps):
-            gap = self._new_gap(series, hole, reason)
-            series.gaps.append(gap)
-            self.gaps[gap.name] = gap
-            self._tell(series, gap, State.OPEN)
+        if hole is None:
+            return
+        hole = Hole(max([hole.first, *(gap.hole.last + 1 for gap in series.gaps)]), hole.last)
+        if hole.size > 0:
+            self._open_gap(series, hole, reason)
+            if reason is Reason.TOO_OLD:
+                self._skip(series, hole)
+
+    def _open_gap(self, series: Series, hole: Hole, reason: Reason) -> None:
+        gap = self._new_gap(series, hole, reason)
+        series.gaps.append(gap)
+        self.gaps[gap.name] = gap
+        self._tell(series, gap, State.OPEN)
 
     def _new_gap(self, series: Series, hole: Hole, reason: Reason) -> Gap:
         return Gap(
@@ -300,7 +346,6 @@ class Continuity:
             gap.resolved_by = by
             if series.by_ones:
                 gap.recovered += 1
-            self._close_if_over(series, gap)
 
     def _go_on(self, series: Series) -> None:
         """The first hole of a series is not waited for any longer."""
@@ -324,11 +369,10 @@ class Continuity:
         self._lost(series, hole)
 
     def _lost(self, series: Series, hole: Hole) -> None:
-        for gap in list(series.gaps):
+        for gap in series.gaps:
             shared = min(gap.hole.last, hole.last) - max(gap.hole.first, hole.first) + 1
             if shared > 0:
                 gap.lost += shared
-                self._close_if_over(series, gap)
 
     def _forget_overtaken(self, series: Series) -> None:
         overtaken = series.sequence.overtaken
@@ -337,10 +381,14 @@ class Continuity:
             self.doubts.on_drop(Counter(event[3] for event in overtaken))
             overtaken.clear()
 
-    def _close_if_over(self, series: Series, gap: Gap) -> None:
-        if gap.over if series.by_ones else series.sequence.missing(gap.hole) is None:
-            gap.recovered = gap.hole.size - gap.lost
-            self._end(series, gap, State.LOST if gap.lost else State.CLOSED)
+    def _close(self, series: Series) -> None:
+        """End the gaps that are over, once what has come of them has left."""
+        next_id = series.sequence.next_id
+        for gap in list(series.gaps):
+            over = gap.over if series.by_ones else series.sequence.missing(gap.hole) is None
+            if over and next_id is not None and gap.hole.last < next_id:
+                gap.recovered = gap.hole.size - gap.lost
+                self._end(series, gap, State.LOST if gap.lost else State.CLOSED)
 
     def _end(self, series: Series, gap: Gap, state: State) -> None:
         series.gaps = [other for other in series.gaps if other is not gap]
@@ -372,10 +420,11 @@ class Continuity:
         self._tell(series, gap, State.OPEN)
         self._tell(series, gap, State.LOST)
         series.sequence = Sequence()
+        series.resumed = None
         dropped: Counter[Route] = Counter()
         for index, item in enumerate(suspects):
             self._leaving.size_bytes -= size_of(item.event)
-            if index < first or self._offer(item, ResolvedBy.OTHER_CONNECTION, Reason.DISCONNECTED) is Fate.DUPLICATE:
+            if index < first or self._offer(item, ResolvedBy.OTHER_CONNECTION) is Fate.DUPLICATE:
                 dropped[item.event[3]] += 1
             else:
                 series.latest_ms = max(series.latest_ms, item.event[2])
@@ -384,12 +433,31 @@ class Continuity:
 
     def _settle(self, series: Series) -> None:
         """After anything was done to a series."""
+        self._close(series)
+        doubted_at = self.doubts.due(series)
+        due = min(self._held_up_at(series), math.inf if doubted_at is None else doubted_at)
+        self._deadlines.set(series, None if due == math.inf else due)
         if not series.sequence.held and not series.suspects:
             self._holding.pop(series, None)
         if not series.touched:
             self._stage(series)
 
+    def _held_up_at(self, series: Series) -> float:
+        """Until when a hole may hold up its series; infinite when none does."""
+        held = series.sequence.held
+        if not held:
+            return math.inf
+        return series.held_since + series.hold_s if held <= self._held_max else -math.inf
+
     def _stage(self, series: Series) -> None:
         next_id = series.sequence.next_id
         series.staged = next_id if series.smooth else None
         series.reached = None
+
+
+def _beside(hole: Hole, gaps: Iterable[Gap]) -> list[Hole]:
+    """What of a hole is in none of these gaps."""
+    parts = [hole]
+    for gap in gaps:
+        parts = [left for part in parts for left in without(part, gap.hole.first, gap.hole.last)]
+    return parts

@@ -26,7 +26,7 @@ class Repairs:
 
     def open(self) -> Mapping[str, Gap]:
         """Gaps that can be repaired, by name, oldest first."""
-        return {name: gap for name, gap in self._continuity.gaps.items() if gap.repairable}
+        return {name: gap for name, gap in self._continuity.gaps.items() if gap.repairable and not gap.over}
 
     def missing(self, gap: Gap) -> Hole | None:
         """The first ids of a gap that are missing still."""

@@ -7,6 +7,7 @@ order, each as often as they like: every id leaves once, in order, except those 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from enum import Enum
 from typing import Generic, NamedTuple, TypeVar
 
@@ -60,6 +61,7 @@ class Sequence(Generic[I]):
     Args:
         next_id: the id that it goes on with; None: whatever comes first begins it.
         late: holes below it that may still be filled, ascending.
+        known_to: the highest id that is known to be there, though nothing that follows it may have come; None: none is.
 
     Attributes:
         next_id: as above, kept up to date.
@@ -68,11 +70,12 @@ class Sequence(Generic[I]):
             whoever counts them to take away.
     """
 
-    __slots__ = ("_held", "late", "next_id", "overtaken")
+    __slots__ = ("_held", "_known_to", "late", "next_id", "overtaken")
 
-    def __init__(self, next_id: int | None = None, late: tuple[Hole, ...] = ()) -> None:
+    def __init__(self, next_id: int | None = None, late: Iterable[Hole] = (), known_to: int | None = None) -> None:
         self.next_id = next_id
         self.late = list(late)
+        self._known_to = known_to
         self.overtaken: list[I] = []
         self._held: list[_Held[I]] = []
 
@@ -122,13 +125,15 @@ class Sequence(Generic[I]):
         return released
 
     def holes(self) -> list[Hole]:
-        """What the held events wait for, ascending."""
+        """What the held events wait for, or is known to be there, ascending."""
         holes = []
         next_id = self.next_id
         for first, last, _ in self._held:
             if next_id is not None and first > next_id:
                 holes.append(Hole(next_id, first - 1))
             next_id = last + 1 if next_id is None else max(next_id, last + 1)
+        if self._known_to is not None and next_id is not None and next_id <= self._known_to:
+            holes.append(Hole(next_id, self._known_to))
         return holes
 
     def last_hole(self) -> Hole | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ingest_actors.binance.gaps import Gap, State
-from ingest_actors.binance.sequence import Hole, Sequence
+from ingest_actors.binance.gaps import Gap, Reason, State
+from ingest_actors.binance.sequence import Sequence
 from ingest_actors.messages import Event, Route
 
 ID_MAX = 2**63 - 1
@@ -31,11 +31,13 @@ class Series:
         held_since: when its oldest hole was found.
         suspects: events that seem to have been there before, and that nothing new has followed yet.
         suspected_since: when the first of them came.
+        resumed: it goes on where an earlier process ended, and nothing has come yet: why ids that are missing before
+            whatever comes first are missing.
     """
 
     __slots__ = (
-        "by_ones", "gaps", "held_since", "hold_s", "latest_ms", "queued", "reached", "repairable", "route",
-        "sequence", "staged", "stream", "suspected_since", "suspects", "symbol", "touched",
+        "by_ones", "gaps", "held_since", "hold_s", "latest_ms", "queued", "reached", "repairable", "resumed",
+        "route", "sequence", "staged", "stream", "suspected_since", "suspects", "symbol", "touched",
     )  # fmt: skip
 
     def __init__(
@@ -57,16 +59,7 @@ class Series:
         self.held_since = 0.0
         self.suspects: list[Odd] = []
         self.suspected_since = 0.0
-
-    def resume(self, next_id: int, late: tuple[Hole, ...] = ()) -> None:
-        """Go on where an earlier process ended, before anything has come.
-
-        Args:
-            next_id: the id after the last one.
-            late: holes below it that may still be filled.
-        """
-        self.sequence = Sequence(next_id, late)
-        self.staged = next_id
+        self.resumed: Reason | None = None
 
     @property
     def unbegun(self) -> bool:
@@ -76,7 +69,13 @@ class Series:
     @property
     def smooth(self) -> bool:
         """Whether the parser may go on by itself."""
-        return not self.queued and not self.sequence.held and not self.suspects and self.sequence.next_id is not None
+        return (
+            not self.queued
+            and not self.sequence.held
+            and not self.suspects
+            and self.resumed is None
+            and self.sequence.next_id is not None
+        )
 
 
 class Odd(NamedTuple):

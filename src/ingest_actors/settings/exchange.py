@@ -15,7 +15,6 @@ _SYMBOL = matching(r"[\w\-.*?\[\]!]{1,50}", "symbols", upper=True)
 _STREAM_TYPE = matching(r"!?[A-Za-z][\w.+:\-]*(@[\w.+:\-]+)*", "stream types")
 _BACKFILL = none_or(listed(one_of("trade", "aggTrade"), "series: trade, aggTrade"))
 _LATER_SNAPSHOTS = "Takes effect with book snapshots, which are not in this version."
-_LATER_RESUME = "Takes effect with the resume of a restart, which is not in this version."
 
 
 class ExchangeSettings(BaseModel):
@@ -150,6 +149,5 @@ class ExchangeSettings(BaseModel):
             "A hole older than this, s, is not repaired by a restart: it is journalled as lost, and the service begins"
             " at the live edge.",
             number(0, 604_800),
-            later=_LATER_RESUME,
         ),
     ] = 3600.0
