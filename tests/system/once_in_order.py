@@ -80,7 +80,7 @@ class Tally:
     def __str__(self) -> str:
         return (
             f"{self.records} records, {self.late} late, {len(self.repeated)} repeats {self.repeated[:5]},"
-            f" {len(self.skipped)} skips {self.skipped[:5]}, from {self.first} to {self.last}"
+            f" {len(self.skipped)} skips {self.skipped[:5]}"
         )
 
 
