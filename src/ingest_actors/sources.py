@@ -12,12 +12,14 @@ from functools import partial
 import trio
 
 from ingest_actors.actors.backfiller import RETRY_FIRST_S, RETRY_MAX_S, backfiller
+from ingest_actors.actors.catch_up import catch_up
 from ingest_actors.actors.connection import connection
 from ingest_actors.actors.connection_state import Connection
 from ingest_actors.actors.planner import Notice, planner
 from ingest_actors.actors.watch import Backlog, watch
 from ingest_actors.announce import Announcer
 from ingest_actors.binance.attempts import AttemptBudget
+from ingest_actors.binance.ends import Ends
 from ingest_actors.binance.parser import EventParser
 from ingest_actors.binance.planning import assign
 from ingest_actors.binance.repairs import Fetcher, Repairs
@@ -51,6 +53,7 @@ class Sources:
         network: the ways to the exchange.
         hearing: knows which streams bring something.
         repairs: the gaps, and where what fills them goes.
+        ends: where each series ended.
         table: the stream table.
         bounds: what may be read ahead.
         overview: the books.
@@ -68,6 +71,7 @@ class Sources:
         network: Network,
         hearing: EventParser,
         repairs: Repairs,
+        ends: Ends,
         table: StreamTable,
         bounds: Bounds,
         overview: Overview,
@@ -81,6 +85,7 @@ class Sources:
         self._frames = frames
         self._hearing = hearing
         self._repairs = repairs
+        self._ends = ends
         self._table = table
         self._bounds = bounds
         self._overview = overview
@@ -138,6 +143,7 @@ class Sources:
 
         def on_open() -> None:
             standing.welcomed(state.url)
+            self._ends.opened(state.streams)
             self._overview.check_ready()
 
         actor = partial(
@@ -169,13 +175,25 @@ class Sources:
         """The repair of gaps."""
         if self.network.open_rest is None:
             return
-        async with self.network.open_rest() as rest:
+        async with self.network.open_rest() as rest, open_nursery() as nursery:
+            fetch = Fetcher(rest, self._table, self._clock_ms)
+            nursery.start_soon(
+                self._keep_alive,
+                "catch-up",
+                partial(
+                    catch_up,
+                    self._ends,
+                    ask=fetch.ends,
+                    backoff=Backoff(RETRY_FIRST_S, RETRY_MAX_S, rng=self._rng),
+                    announce=self._announce,
+                ),
+            )
             await self._keep_alive(
                 "backfiller",
                 partial(
                     backfiller,
                     self._repairs,
-                    fetch=Fetcher(rest, self._table, self._clock_ms),
+                    fetch=fetch,
                     ledger=self._overview.ledger,
                     backoff=lambda: Backoff(RETRY_FIRST_S, RETRY_MAX_S, rng=self._rng),
                     announce=self._announce,

@@ -21,6 +21,7 @@ from ingest_actors.actors.recorder import recorder
 from ingest_actors.announce import Announcer
 from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.dead_letters import DeadLetters
+from ingest_actors.binance.ends import Ends
 from ingest_actors.binance.gaps import Gap, State
 from ingest_actors.binance.journal import Journal, late
 from ingest_actors.binance.parser import EventParser
@@ -121,6 +122,7 @@ class Topology:
             network=network,
             hearing=self._parser,
             repairs=Repairs(self._continuity),
+            ends=Ends(self._continuity, table),
             table=table,
             bounds=self._bounds,
             overview=self.overview,

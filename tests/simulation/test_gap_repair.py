@@ -16,6 +16,7 @@ from ingest_actors.simulator.faults import (
     ResetIds,
     RestError,
     RestLag,
+    SetStatus,
 )
 
 AWAY = Fault(Cut(), at_s=20.0), Fault(RefuseHandshake(503), at_s=19.0, for_s=5.0)
@@ -139,3 +140,16 @@ def test_a_stop_waits_for_no_repair_and_leaves_the_gap_open_in_the_journal(monke
     world = live(*AWAY, Fault(RestError(503), at_s=15.0, for_s=200.0), monkeypatch=monkeypatch, gap_hold_seconds=3600.0)
     assert {tuple(told) for told in states(world).values()} >= {("open",)}
     assert world.service.report.ledger.in_flight == 0
+
+
+def test_what_was_missed_of_a_symbol_that_is_not_traded_any_more_is_brought_too(monkeypatch):
+    halted = Fault(SetStatus("ADAUSDT"), at_s=22.0)
+    world = live(*AWAY, halted, monkeypatch=monkeypatch)
+    judge_trades(world)
+    there = {symbol: parts[0][0] for symbol, parts in epochs(world, "trade", b"t").items()}
+    published = world.published["ADAUSDT"]
+    assert there["ADAUSDT"] == published[published.index(there["ADAUSDT"][0]) :]
+    ends = [gap for gap in journal(world) if gap["symbol"] == "ADAUSDT" and gap["event_type"] == "trade"]
+    assert [(gap["state"], gap["last_id"]) for gap in ends] == [("open", published[-1]), ("closed", published[-1])]
+    assert late(world) == 0
+    assert world.status.gaps_open == 0

@@ -110,6 +110,12 @@ class Continuity:
                 self._resume(known, mark)
         return known
 
+    def begun(self, kind: EventKind, stream: str, symbol: str, route: Route) -> Series | None:
+        """As `series`, of those that something is known of."""
+        if stream in self._series or Place(kind.event_type, symbol) in self._marks:
+            return self.series(kind, stream, symbol, route)
+        return None
+
     def resume(self, marks: Mapping[Place, Mark], table: StreamTable, *, too_old: bool = False) -> None:
         """Go on where an earlier process ended, before anything has come.
 
@@ -213,6 +219,20 @@ class Continuity:
         fate = self._offer(Odd(series, first, last, event), ResolvedBy.REST_BACKFILL)
         self._settle(series)
         return fate is not Fate.DUPLICATE
+
+    def expect(self, series: Series, newest: int) -> None:
+        """Ids of a series up to this one are there, though nothing has come to tell."""
+        next_id = series.sequence.next_id
+        if next_id is None or newest < next_id or (newest > next_id + JUMP_MAX and series.resumed is None):
+            return
+        reason = series.resumed or Reason.DISCONNECTED
+        series.sequence.known_to = newest
+        for hole in series.sequence.holes():
+            for part in _beside(hole, series.gaps):
+                self._open_gap(series, part, reason)
+                if reason is Reason.TOO_OLD:
+                    self._skip(series, part)
+        self._settle(series)
 
     def missing(self, gap: Gap) -> Hole | None:
         """The first ids of a gap that are missing still; None when none is, and it is over."""

@@ -66,16 +66,17 @@ class Sequence(Generic[I]):
     Attributes:
         next_id: as above, kept up to date.
         late: likewise.
+        known_to: as above.
         overtaken: events that had waited, and that nobody needs any more because another has all that they cover; for
             whoever counts them to take away.
     """
 
-    __slots__ = ("_held", "_known_to", "late", "next_id", "overtaken")
+    __slots__ = ("_held", "known_to", "late", "next_id", "overtaken")
 
     def __init__(self, next_id: int | None = None, late: Iterable[Hole] = (), known_to: int | None = None) -> None:
         self.next_id = next_id
         self.late = list(late)
-        self._known_to = known_to
+        self.known_to = known_to
         self.overtaken: list[I] = []
         self._held: list[_Held[I]] = []
 
@@ -132,8 +133,8 @@ class Sequence(Generic[I]):
             if next_id is not None and first > next_id:
                 holes.append(Hole(next_id, first - 1))
             next_id = last + 1 if next_id is None else max(next_id, last + 1)
-        if self._known_to is not None and next_id is not None and next_id <= self._known_to:
-            holes.append(Hole(next_id, self._known_to))
+        if self.known_to is not None and next_id is not None and next_id <= self.known_to:
+            holes.append(Hole(next_id, self.known_to))
         return holes
 
     def last_hole(self) -> Hole | None:
