@@ -323,7 +323,7 @@ def open_after(monkeypatch, seconds, sink=None, failures=0):
     """Kafka answers after so long, after so many failures; returns the times of the attempts."""
     attempts = []
 
-    async def open_sink(settings, *, queue_bytes):
+    async def open_sink(settings, *, queue_bytes, **others):
         attempts.append(trio.current_time())
         await trio.sleep(seconds)
         if len(attempts) <= failures:
@@ -362,7 +362,7 @@ async def test_cancelled_in_the_instant_in_which_kafka_answers_nothing_is_left_o
     sink = MemorySink()
     host = trio.CancelScope()
 
-    async def open_sink(settings, *, queue_bytes):
+    async def open_sink(settings, *, queue_bytes, **others):
         await trio.sleep(1)
         host.cancel()
         return sink

@@ -59,6 +59,7 @@ class Topology:
 
     Attributes:
         overview: what can be told of it.
+        letters: makes dead letters.
         sources: the actors that talk to the exchange.
         line: the actors; what to stop.
     """
@@ -92,7 +93,7 @@ class Topology:
             clock_ms=clock_ms,
         )
         self._parser = EventParser(table, continuity=self._continuity)
-        self._letters = DeadLetters(table)
+        self.letters = DeadLetters(table)
 
         self._frames: Mailbox[FrameBatch] = self._bounds.frames("frames")
         self._unparsed = self._frames if tape is None else self._bounds.frames("recorded")
@@ -155,7 +156,7 @@ class Topology:
             sink,
             ledger=overview.ledger,
             tallies=overview.tallies,
-            refused_event=self._letters.refused_event,
+            refused_event=self.letters.refused_event,
             breaks_max=settings.kafka_retries,
             announce=self._announce,
             clock_ms=self._clock_ms,
@@ -196,7 +197,7 @@ class Topology:
                 inbox=self._unparsed,
                 on_poison=partial(
                     bury_frame,
-                    letters=self._letters,
+                    letters=self.letters,
                     frames=self._unparsed,
                     events=self._events,
                     ledger=overview.ledger,
@@ -219,7 +220,7 @@ class Topology:
                     eager=settings.batch_eager,
                 ),
                 inbox=self._events,
-                on_poison=partial(bury_event, letters=self._letters, events=self._events, batches=self._batches),
+                on_poison=partial(bury_event, letters=self.letters, events=self._events, batches=self._batches),
             ),
             out_of=self._events,
             into=[self._batches],
