@@ -48,11 +48,6 @@ class WeightBudget:
             self._forget(trio.current_time())
         return self._used
 
-    @property
-    def silent_until(self) -> float:
-        """Until when nothing may be asked, by trio's clock; in the past when that is now."""
-        return self._silent_until
-
     async def spend(self, weight: int) -> None:
         """Wait until a request of this weight may be made, and count it. Cancelled: it is not counted.
 
