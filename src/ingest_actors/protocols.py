@@ -31,6 +31,8 @@ class Acknowledgement(NamedTuple):
     """Empty when every event is written in every topic of its route."""
     ack_s: float = 0.0
     """Seconds from acceptance to acknowledgement."""
+    letters: EventBatch | None = None
+    """Dead letters of the refused events, one each, that the sink has written already; None: others see to them."""
 
 
 class SinkStatus(NamedTuple):

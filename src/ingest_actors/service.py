@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import trio
 
 from ingest_actors.announce import Announcer
-from ingest_actors.binance.resume import Mark, Place
+from ingest_actors.binance.resume import Mark, Place, ResumeState
 from ingest_actors.bounds import Bounds
 from ingest_actors.checks import start_problems
 from ingest_actors.errors import ActorFailed, IngestError, SettingsError, SinkUnreachable
@@ -125,6 +125,7 @@ class Service:
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._clock_ms = clock_ms
         self._given_sink = sink
+        self._live = player is None
         self._resumed = resumed
         self._topology = Topology(
             settings,
@@ -256,7 +257,7 @@ class Service:
                 nursery.start_soon(_cancel_upon, self._stop_wanted, nursery.cancel_scope)
                 while sink is None:
                     try:
-                        sink = await open_sink(settings, queue_bytes=Bounds.of(settings.buffer_max_bytes).sink)
+                        sink = await self._open_kafka()
                     except SinkUnreachable as failure:
                         delay_s = backoff.next_s()
                         gave_up = 0 < settings.max_retries <= backoff.failures
@@ -269,6 +270,21 @@ class Service:
             if sink is not None:  # cancelled in the instant in which it was open
                 await self._close(sink, failure)
             raise
+        return sink
+
+    async def _open_kafka(self) -> Sink:
+        """Kafka by the settings, and with it what an earlier process has written."""
+        # What is played is no part of any series that goes on, and may be played again.
+        state = ResumeState(self.settings.instance_name) if self._live else None
+        sink = await open_sink(
+            self.settings,
+            queue_bytes=Bounds.of(self.settings.buffer_max_bytes).sink,
+            progress=state,
+            letter=self._topology.letters.refused_event,
+            clock_ms=self._clock_ms,
+        )
+        if state is not None:
+            self._resumed = Resumed(dict(state.marks), sink.away_s)
         return sink
 
     def _tell_unreachable(self, failure: SinkUnreachable, failures: int, retry_in_s: float | None) -> None:

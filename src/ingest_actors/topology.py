@@ -19,6 +19,7 @@ from ingest_actors.actors.parser import parser
 from ingest_actors.actors.producer import Handover, producer
 from ingest_actors.actors.recorder import recorder
 from ingest_actors.announce import Announcer
+from ingest_actors.binance.books import Books
 from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.dead_letters import DeadLetters
 from ingest_actors.binance.ends import Ends
@@ -59,6 +60,7 @@ class Topology:
 
     Attributes:
         overview: what can be told of it.
+        letters: makes dead letters.
         sources: the actors that talk to the exchange.
         line: the actors; what to stop.
     """
@@ -92,7 +94,7 @@ class Topology:
             clock_ms=clock_ms,
         )
         self._parser = EventParser(table, continuity=self._continuity)
-        self._letters = DeadLetters(table)
+        self.letters = DeadLetters(table)
 
         self._frames: Mailbox[FrameBatch] = self._bounds.frames("frames")
         self._unparsed = self._frames if tape is None else self._bounds.frames("recorded")
@@ -123,6 +125,9 @@ class Topology:
             hearing=self._parser,
             repairs=Repairs(self._continuity),
             ends=Ends(self._continuity, table),
+            books=Books(
+                self._continuity, interval_s=settings.depth_snapshot_interval_seconds, wanted=self.overview.fleet.wants
+            ),
             table=table,
             bounds=self._bounds,
             overview=self.overview,
@@ -155,7 +160,7 @@ class Topology:
             sink,
             ledger=overview.ledger,
             tallies=overview.tallies,
-            refused_event=self._letters.refused_event,
+            refused_event=self.letters.refused_event,
             breaks_max=settings.kafka_retries,
             announce=self._announce,
             clock_ms=self._clock_ms,
@@ -196,7 +201,7 @@ class Topology:
                 inbox=self._unparsed,
                 on_poison=partial(
                     bury_frame,
-                    letters=self._letters,
+                    letters=self.letters,
                     frames=self._unparsed,
                     events=self._events,
                     ledger=overview.ledger,
@@ -219,7 +224,7 @@ class Topology:
                     eager=settings.batch_eager,
                 ),
                 inbox=self._events,
-                on_poison=partial(bury_event, letters=self._letters, events=self._events, batches=self._batches),
+                on_poison=partial(bury_event, letters=self.letters, events=self._events, batches=self._batches),
             ),
             out_of=self._events,
             into=[self._batches],

@@ -155,7 +155,18 @@ def test_a_dead_letter_explains_the_id_that_it_was(value):
     assert report.ok
     assert series["missing_explained"] == [[3, 3]]
     assert series["explanations"] == [{"first_id": 3, "last_id": 3, "state": "dead_lettered", "reason": "too_large"}]
-    assert next(topic.records for topic in report.topics if topic.role is Role.DEAD_LETTERS) == 1
+    told = report.to_json()["topics"]["dead_letters"]
+    assert (told["records"], told["reasons"]) == (1, {"too_large": 1})
+
+
+def test_dead_letters_are_counted_by_reason_and_reasons_without_end_are_counted_together():
+    letters = [(b"junk", {"reason": reason}) for reason in ["refused", "too_large", "refused"]]
+    assert report_of([], letters=[*letters, (b"junk", {})]).to_json()["topics"]["dead_letters"]["reasons"] == {
+        "": 1, "refused": 2, "too_large": 1,
+    }  # fmt: skip
+    many = report_of([], letters=[(b"junk", {"reason": f"r{number}"}) for number in range(1000)])
+    reasons = many.to_json()["topics"]["dead_letters"]["reasons"]
+    assert (len(reasons), reasons["other"], sum(reasons.values())) == (101, 900, 1000)
 
 
 def test_a_dead_letter_of_an_update_explains_all_its_ids():

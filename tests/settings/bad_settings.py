@@ -57,7 +57,7 @@ BAD_SETTINGS: list[tuple[dict[str, str], str]] = [
     ({"KAFKA_COMPRESSION": "brotli"}, "KAFKA_COMPRESSION='brotli': accepted: one of none, gzip, snappy, lz4, zstd"),
     ({"KAFKA_ACKS": "2"}, "KAFKA_ACKS='2': accepted: one of all, 1, 0"),
     ({"KAFKA_DELIVERY": "at_most_once"}, "KAFKA_DELIVERY='at_most_once': accepted: one of at_least_once, exactly_once"),
-    ({"KAFKA_DELIVERY": "exactly_once"}, "KAFKA_DELIVERY='exactly_once': not available in this version; accepted:"),
+    ({"KAFKA_DELIVERY": "exactly_once", "KAFKA_ACKS": "1"}, "KAFKA_ACKS='1': KAFKA_DELIVERY=exactly_once needs every"),
     ({"KAFKA_COMMIT_INTERVAL_MS": "0"}, "KAFKA_COMMIT_INTERVAL_MS='0': it is too small; accepted: a whole number"),
     ({"KAFKA_SECURITY_PROTOCOL": "TLS"}, "KAFKA_SECURITY_PROTOCOL='TLS': accepted: one of PLAINTEXT, SSL, SASL_"),
     (SASL, "KAFKA_SASL_MECHANISM is unset: KAFKA_SECURITY_PROTOCOL=SASL_SSL needs it; accepted: one of PLAIN"),

@@ -61,6 +61,7 @@ class TopicReader:
 
     def __init__(self, settings: Settings, *, timeout_s: float = 10.0) -> None:
         options = client_options(settings)
+        self._options = options
         self.target = str(options["bootstrap.servers"])
         self._timeout_s = timeout_s
         self._errors: list[KafkaError] = []
@@ -110,6 +111,26 @@ class TopicReader:
             begin = min(max(begins.get(number, low), low), high)
             end = min(stops.get(number, high), high)
             parts[number] = Part(begin, max(begin, end), cut=low > 0 and begin == low)
+        return parts
+
+    def written_parts(self, topic: str, *, last: int | None = None) -> dict[int, Part]:
+        """All that is in a topic now, by partition; also what is not committed yet: `read` waits until it is known.
+
+        Args:
+            topic: its name.
+            last: only so many offsets of each partition, counted from its end.
+
+        Raises:
+            SinkUnreachable: no answer, or no right.
+        """
+        numbers = self.partitions(topic)
+        with Cluster(self._options, timeout_s=self._timeout_s) as cluster:
+            ends = cluster.ends(topic, numbers)
+        parts = {}
+        for number in numbers:
+            low, _ = self._ask_ends(topic, number)
+            begin = low if last is None else max(low, ends[number] - last)
+            parts[number] = Part(begin, max(begin, ends[number]), cut=low > 0 and begin == low)
         return parts
 
     async def read(self, topic: str, parts: Mapping[int, Part]) -> AsyncGenerator[dict[int, list[Message]], None]:

@@ -48,8 +48,6 @@ def problems(settings: Settings) -> Iterator[Problem]:
 
 def _not_in_this_version(settings: Settings) -> Iterator[Problem]:
     """THE list of what is known by name and not built yet; asking for it is refused rather than ignored."""
-    if settings.kafka_delivery == "exactly_once":
-        yield _later("kafka_delivery", "exactly_once", "at_least_once")
     if settings.spool_dir is not None:
         yield _later("spool_dir", str(settings.spool_dir), "leaving it unset")
     if settings.connections_per_stream != 1:
