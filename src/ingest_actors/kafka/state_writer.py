@@ -2,8 +2,8 @@
 
 It has a producer of its own, since a record that the state topic refuses must not break the one of the events. What
 cannot be written is tried again and again, and told now and then; the record of the exchange does not wait for it. So
-the state may lag behind the events, never run ahead of them, and a restart after a crash writes some events again. Only
-where a series begins is written before its first event: a successor that knew nothing of it would begin it anew.
+the state may lag behind the events, never run ahead of them, and a restart after a crash writes some events again.
+Only where a series begins is written before its first event: a successor that knew nothing of it would begin it anew.
 """
 
 from __future__ import annotations
