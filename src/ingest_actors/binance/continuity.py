@@ -15,7 +15,7 @@ Times are seconds of one clock for holding, and ms of the wall clock for the jou
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Sequence_
 
 from ingest_actors.binance.begun_again import Doubts
@@ -55,6 +55,7 @@ class Continuity:
         gaps: open gaps by name, oldest first.
         doubts: series of which it is doubtful whether their ids have begun again.
         on_journal: told of every record of the journal.
+        on_commit: called when a batch has gone downstream.
     """
 
     def __init__(
@@ -75,10 +76,12 @@ class Continuity:
         self._hold_s = hold_s
         self._late = late
         self.on_journal: Callable[[Gap, State], None] = lambda _gap, _state: None
+        self.on_commit: Callable[[], None] = lambda: None
         self._held_max = held_max
         self._clock = clock
         self._clock_ms = clock_ms
         self._series: dict[str, Series] = {}
+        self._shared: Mapping[str, float] = {}
         self._touched: list[Series] = []
 
     def series(self, kind: EventKind, stream: str, symbol: str, route: Route) -> Series | None:
@@ -97,8 +100,25 @@ class Continuity:
                 stream, symbol, route, hold_s=hold_s or 0.0, repairable=hold_s is not None,
                 by_ones=kind.continuity is Kind.CONSECUTIVE,
             )  # fmt: skip
+            known.wait_s = self._shared.get(stream, 0.0)
             self._series[stream] = known
         return known
+
+    def share(self, waits_s: Mapping[str, float]) -> None:
+        """These streams, and no others, come by more than one connection.
+
+        Args:
+            waits_s: by stream, how long what one connection lacks is left to the others, seconds.
+        """
+        for stream in self._shared.keys() | waits_s.keys():
+            if stream in self._series:
+                self._series[stream].wait_s = waits_s.get(stream, 0.0)
+        self._shared = waits_s
+        self._leaving.ring()
+
+    def waits(self, streams: Iterable[str]) -> bool:
+        """Whether anything of these streams waits for something that is missing before it."""
+        return any(series.sequence.held or series.spares for name in streams if (series := self._series.get(name)))
 
     @property
     def size_bytes(self) -> int:
@@ -113,7 +133,7 @@ class Continuity:
     def routes(self) -> Iterator[Route]:
         """The route of each event that is held or ready; for the ledger."""
         for series in self._holding:
-            for _ in range(series.sequence.held + len(series.suspects)):
+            for _ in range(series.sequence.held + len(series.suspects) + len(series.spares)):
                 yield series.route
         yield from self._leaving.routes()
 
@@ -133,16 +153,24 @@ class Continuity:
 
     def commit(self, odd: Sequence_[Odd], reason: Reason = Reason.DISCONNECTED) -> None:
         """The batch has gone downstream; what did not fit is taken now."""
+        self.on_commit()
         for series in self._touched:
             series.touched = False
             reached = series.staged if series.staged is not None else series.reached
             if reached is not None:  # else nothing of it went straight on
                 series.sequence.next_id = reached
+            if series.spares:
+                self._leaving.ring()
         self._touched.clear()
         changed = dict.fromkeys(item.series for item in odd)
         for item in odd:
             series = item.series
+            if series.wait_s and self._spare(item):
+                continue
             if self._far(item) or self._offer(item, ResolvedBy.OTHER_CONNECTION, reason) is Fate.DUPLICATE:
+                if series.knows(item.last, series.sequence.next_id):
+                    self.doubts.on_drop(Counter((item.event[3],)))
+                    continue
                 self._holding[series] = None
                 self.doubts.suspect(item)
             else:
@@ -213,8 +241,16 @@ class Continuity:
         """Holes that have held up their series for long enough hold it up no more."""
         now = self._clock()
         for series in list(self._holding):
+            if (
+                series.spares
+                and not series.touched
+                and (now >= series.spare_since + series.wait_s or self._leaving.crowded)
+            ):
+                self._splice(series)
+            if series.untold is not None and now >= series.held_since + series.wait_s:
+                self._tell_holes(series)
             while series.sequence.held and (
-                now >= series.held_since + series.hold_s
+                now >= series.held_since + max(series.hold_s, series.wait_s)
                 or series.sequence.held > self._held_max
                 or self._leaving.crowded
             ):
@@ -226,13 +262,19 @@ class Continuity:
         """Nothing more will come: hold nothing up any longer."""
         for series in list(self._holding):
             self.doubts.dismiss(series)
+            self._splice(series)
             while series.sequence.held:
                 self._go_on(series)
             self._settle(series)
 
     def next_expiry(self) -> float | None:
         """When `expire` is due next."""
-        due = [series.held_since + series.hold_s for series in self._holding if series.sequence.held]
+        due = [
+            series.held_since + (series.wait_s if series.untold is not None else max(series.hold_s, series.wait_s))
+            for series in self._holding
+            if series.sequence.held
+        ]
+        due += [s.spare_since + s.wait_s for s in self._holding if s.spares and not s.touched]
         due += [at for series in self._holding if (at := self.doubts.due(series)) is not None]
         return min(due, default=None)
 
@@ -261,6 +303,7 @@ class Continuity:
         elif fate is Fate.HELD:
             self._leaving.size_bytes += size_of(event)
             self._holding[series] = None
+            self._forget_overtaken(series)
             self._open(series, reason)
             if sequence.held > self._held_max or self._leaving.crowded:
                 self._leaving.ring()
@@ -279,10 +322,61 @@ class Continuity:
             series.held_since = self._clock()
         hole = series.sequence.last_hole()
         if hole is not None and all(hole.first > gap.hole.last for gap in series.gaps):
-            gap = self._new_gap(series, hole, reason)
-            series.gaps.append(gap)
-            self.gaps[gap.name] = gap
-            self._tell(series, gap, State.OPEN)
+            if series.wait_s:
+                series.untold = reason
+            else:
+                self._open_gap(series, hole, reason)
+
+    def _open_gap(self, series: Series, hole: Hole, reason: Reason) -> None:
+        gap = self._new_gap(series, hole, reason)
+        series.gaps.append(gap)
+        self.gaps[gap.name] = gap
+        self._tell(series, gap, State.OPEN)
+
+    def _tell_holes(self, series: Series) -> None:
+        """No other connection has brought what is missing: open gaps."""
+        reason, series.untold = series.untold, None
+        if reason is None:
+            return
+        for hole in series.sequence.holes():
+            if not any(gap.hole.first <= hole.last and hole.first <= gap.hole.last for gap in series.gaps):
+                self._open_gap(series, hole, reason)
+
+    def _spare(self, item: Odd) -> bool:
+        """Keep an event for a while that overlaps the end of its series; whether it is one."""
+        series = item.series
+        next_id = series.sequence.next_id
+        if next_id is None or series.sequence.held or not item.first < next_id <= item.last:
+            return False
+        self._drop_overtaken_spares(series)
+        if not series.spares:
+            series.spare_since = self._clock()
+            self._leaving.ring()
+        series.spares.append(item)
+        self._leaving.size_bytes += size_of(item.event)
+        self._holding[series] = None
+        return True
+
+    def _splice(self, series: Series) -> None:
+        """What is expected next has not come by itself: those that overlap the end have their turn."""
+        self._drop_overtaken_spares(series)
+        spares, series.spares = series.spares, []
+        for item in spares:
+            self._leaving.size_bytes -= size_of(item.event)
+            if self._offer(item, ResolvedBy.OTHER_CONNECTION, Reason.DISCONNECTED) is Fate.DUPLICATE:
+                self.doubts.on_drop(Counter((item.event[3],)))
+            else:
+                series.latest_ms = max(series.latest_ms, item.event[2])
+
+    def _drop_overtaken_spares(self, series: Series) -> None:
+        next_id = series.sequence.next_id
+        series.spares.sort(key=lambda item: item.last)
+        overtaken = [item for item in series.spares if next_id is None or item.last < next_id]
+        if overtaken:
+            series.spares = series.spares[len(overtaken) :]
+            series.spare_since = self._clock()
+            self._leaving.size_bytes -= sum(size_of(item.event) for item in overtaken)
+            self.doubts.on_drop(Counter(item.event[3] for item in overtaken))
 
     def _new_gap(self, series: Series, hole: Hole, reason: Reason) -> Gap:
         return Gap(
@@ -304,6 +398,7 @@ class Continuity:
 
     def _go_on(self, series: Series) -> None:
         """The first hole of a series is not waited for any longer."""
+        self._tell_holes(series)
         if series.repairable:
             given_up = series.sequence.give_up()
             assert given_up is not None
@@ -360,6 +455,7 @@ class Continuity:
     def _begin_again(self, series: Series) -> None:
         """Suspects are the first of a new sequence."""
         suspects, series.suspects = series.suspects, []
+        self._splice(series)
         while series.sequence.held:
             self._go_on(series)
         for gap in list(series.gaps):
@@ -384,8 +480,12 @@ class Continuity:
 
     def _settle(self, series: Series) -> None:
         """After anything was done to a series."""
-        if not series.sequence.held and not series.suspects:
-            self._holding.pop(series, None)
+        if series.spares:
+            self._drop_overtaken_spares(series)
+        if not series.sequence.held:
+            series.untold = None
+            if not series.suspects and not series.spares:
+                self._holding.pop(series, None)
         if not series.touched:
             self._stage(series)
 
