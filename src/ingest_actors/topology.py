@@ -23,8 +23,10 @@ from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.dead_letters import DeadLetters
 from ingest_actors.binance.gaps import Gap, State
 from ingest_actors.binance.journal import Journal, late
+from ingest_actors.binance.leads import Leads
 from ingest_actors.binance.parser import EventParser
 from ingest_actors.binance.repairs import Repairs
+from ingest_actors.binance.sharing import Sharing
 from ingest_actors.binance.stream_table import EventKind, StreamTable, TopicNames
 from ingest_actors.binance.stream_watch import StreamWatch
 from ingest_actors.bounds import Bounds
@@ -89,7 +91,9 @@ class Topology:
             clock=trio.current_time,
             clock_ms=clock_ms,
         )
-        self._parser = EventParser(table, continuity=self._continuity)
+        leads = Leads(table, self._alive)
+        self._continuity.on_commit = leads.commit
+        self._parser = EventParser(table, continuity=self._continuity, leads=leads)
         self._letters = DeadLetters(table)
 
         self._frames: Mailbox[FrameBatch] = self._bounds.frames("frames")
@@ -104,6 +108,7 @@ class Topology:
                 table, silence_s=settings.stream_silence_seconds, askable=network.statistics is not None
             ),
             clock_ms=clock_ms,
+            lanes=settings.connections_per_stream,
         )
         self.overview.count_held(self._events)
         self.overview.count_held(self._batches)
@@ -119,7 +124,9 @@ class Topology:
             self._frames,
             network=network,
             hearing=self._parser,
+            unparsed=tuple(dict.fromkeys((self._frames, self._unparsed))),
             repairs=Repairs(self._continuity),
+            sharing=Sharing(self._continuity, leads),
             table=table,
             bounds=self._bounds,
             overview=self.overview,
@@ -229,6 +236,11 @@ class Topology:
             ),
         )
         return await line.run()
+
+    def _alive(self, connection: str) -> bool:
+        """Whether a connection is open."""
+        known = self.overview.fleet.named(connection)
+        return known is not None and known.subscriber is not None
 
     def _hold_s(self, kind: EventKind) -> float | None:
         """How long a gap of such events may hold up what follows; None = nobody repairs it."""

@@ -113,6 +113,7 @@ class Life:
             state.acknowledged = acknowledged
             if state.state == "subscribing" and subscriber.acknowledged >= set(state.streams):
                 state.was_open = True
+                state.subscribed_at_s = trio.current_time()
                 state.state = "open"  # until it ends: what is subscribed again or added later does not unsettle it
                 self._on_open()
 
@@ -125,7 +126,7 @@ class Life:
         carry = state.carry
         while True:
             carry.append(await feed.receive())
-            now_s = trio.current_time()
+            state.heard_at_s = now_s = trio.current_time()
             if self._first_data_s is None:
                 self._first_data_s = now_s
             if not self.healthy and now_s - self._first_data_s >= HEALTHY_AFTER_S:
