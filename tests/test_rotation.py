@@ -10,7 +10,6 @@ import trio
 
 from ingest_actors import sources
 from ingest_actors.binance.planning import assign
-from ingest_actors.simulator.faults import Fault, RefuseHandshake, ServerShutdown
 from sinks import MemorySink
 from test_service import Told, simulated
 

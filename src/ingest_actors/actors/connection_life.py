@@ -75,6 +75,7 @@ class Life:
             async with open_feed(state.url, name=state.name, intercept=subscriber.intercept) as feed:
                 state.begin(subscriber)
                 state.opened_at_ms = self._clock_ms()
+                state.opened_at_s = trio.current_time()
                 self._announce(
                     "connection_opened",
                     connection=state.name,

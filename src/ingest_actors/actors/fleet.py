@@ -211,12 +211,12 @@ class Fleet:
         """A connection that is planned, or about to be."""
         return next((c for c in (*self.connections.values(), *self.replacements.values()) if c.name == name), None)
 
-    def replace(self, name: str, launch: Callable[[Connection], None]) -> Connection:
+    def replace(self, name: str, launch: Callable[[Connection], None], now_s: float) -> Connection:
         """Open another connection with the same streams. Until `exchange` the old one goes on."""
         old = self.connections[name]
         new = Connection(
             next_name(name), old.streams, extra=True, lane=old.lane, position=old.position + 1, predecessor=old,
-            since_s=trio.current_time(), relieves_life=old.life,
+            since_s=now_s, relieves_life=old.life,
         )  # fmt: skip
         old.successor = new
         self.replacements[name] = new
@@ -224,7 +224,7 @@ class Fleet:
         launch(new)
         return new
 
-    def exchange(self, name: str) -> tuple[Connection, Connection]:
+    def exchange(self, name: str, now_s: float) -> tuple[Connection, Connection]:
         """The replacement has the place from now on; the old one leaves. Returns both, the old one first."""
         old, new = self.connections[name], self.replacements.pop(name)
         places = [(new.name, new) if place is old else (place.name, place) for place in self.connections.values()]
@@ -233,7 +233,7 @@ class Fleet:
         old.successor = new.predecessor = None
         new.extra, new.failures = False, 0
         self.retired.append(old)
-        old.leave()
+        old.leave(now_s)
         return old, new
 
     def give_up(self, name: str) -> None:

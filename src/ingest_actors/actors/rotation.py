@@ -164,7 +164,7 @@ class _Rotation:
         return sorted(due, key=lambda connection: connection.due_at_s or 0.0)
 
     def _begin(self, old: Connection, now: float) -> None:
-        new = self._fleet.replace(old.name, self._launch)
+        new = self._fleet.replace(old.name, self._launch, now)
         self._announce(
             "connection_replacing",
             connection=old.name,
@@ -198,7 +198,7 @@ class _Rotation:
         return overlap_s >= SETTLE_MAX_S or not self._shared.waits(new.streams)
 
     def _exchange(self, name: str, now: float) -> None:
-        old, new = self._fleet.exchange(name)
+        old, new = self._fleet.exchange(name, now)
         self._shared.hand_over(old.name, new.name)
         self._announce(
             "connection_replaced",

@@ -15,7 +15,7 @@ from ingest_actors.binance.session import MESSAGE_INTERVAL_S
 from ingest_actors.binance.symbols import is_pattern
 from ingest_actors.bounds import Bounds
 from ingest_actors.settings import Settings
-from ingest_actors.sources import SPARE_CONNECTIONS
+from ingest_actors.sources import connections_max
 
 STATISTICS: Final = "ticker/24hr"
 """What the watch over the streams asks, at most once a minute and only when some are silent."""
@@ -80,7 +80,7 @@ def figures(settings: Settings, streams: Sequence[str], *, asked_twice: bool = F
     connections = tuple(_carried(carried) for carried in assign(streams).values())
     open_s = attempts_take_s(len(connections))
     bounds = Bounds.of(settings.buffer_max_bytes)
-    read_ahead = bounds.read_ahead_of_each(len(connections) + SPARE_CONNECTIONS)
+    read_ahead = bounds.read_ahead_of_each(connections_max(len(connections)))
     last_s = max((connection.subscribe_s for connection in connections), default=0.0)
     info = WEIGHTS["exchangeInfo"]
     few = len(settings.binance_symbols) <= SYMBOLS_ASKED_MAX and not any(map(is_pattern, settings.binance_symbols))
