@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 
 import trio
@@ -31,6 +32,7 @@ from ingest_actors.binance.stream_table import EventKind, StreamTable, TopicName
 from ingest_actors.binance.stream_watch import StreamWatch
 from ingest_actors.bounds import Bounds
 from ingest_actors.burial import bury_event, bury_frame
+from ingest_actors.errors import SettingsError
 from ingest_actors.messages import EventBatch, FrameBatch
 from ingest_actors.network import Network
 from ingest_actors.overview import Overview
@@ -236,6 +238,20 @@ class Topology:
             ),
         )
         return await line.run()
+
+    async def reload(self, settings: Settings) -> None:
+        """Take over other symbols and stream types; what stays is not touched.
+
+        Raises:
+            ExchangeUnreachable, RequestRefused: the exchange could not be asked what they amount to.
+            SettingsError: it lists none of the symbols, or cannot be asked at all.
+        """
+        if self._network.resolving is None:
+            raise SettingsError(["BINANCE_SYMBOLS: a service with a network of its own cannot change it while it runs"])
+        network = replace(self.sources.network, resolve=self._network.resolving(settings))
+        wanted = await network.resolve(self._announce)
+        self.sources.adopt(settings, network)
+        self.overview.fleet.change(wanted, self._announce, "streams_changed")
 
     def _alive(self, connection: str) -> bool:
         """Whether a connection is open."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from itertools import count
+from types import MappingProxyType
 
 import trio
 
@@ -122,7 +123,9 @@ class Fleet:
         after = dict.fromkeys(wanted.streams)
         added = [stream for stream in after if stream not in before]
         removed = [stream for stream in before if stream not in after]
+        known = self.wanted.unlisted if self.wanted is not None else {}
         self.want(wanted)
+        self.tell_unlisted(announce, known)
         if added or removed:
             announce(
                 name,
@@ -131,6 +134,18 @@ class Fleet:
                 streams_added=added[:STREAMS_TOLD_MAX],
                 streams_removed=removed[:STREAMS_TOLD_MAX],
             )
+
+    def tell_unlisted(self, announce: Announcer, known: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Tell of what is asked for and not listed, but for those that are known."""
+        for symbol, nearest in (self.wanted.unlisted if self.wanted is not None else {}).items():
+            if symbol not in known:
+                announce("symbol_unlisted", level="error", symbol=symbol, nearest=nearest)
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything that is wanted is acknowledged on every connection that is to carry it."""
+        planned = self.connections.values()
+        return not self._changed.is_set() and all(c.acknowledged_streams >= set(c.streams) for c in planned)
 
     def move(self, stream: str, away_from: str, *, launch: bool = True) -> bool:
         """Move a stream to another connection.

@@ -67,9 +67,10 @@ async def planner(
         SettingsError: nothing of what is wanted exists.
     """
     if fleet.wanted is None:
-        fleet.wanted = await _resolved(resolve, backoff, failures_max, announce)
-        for symbol, nearest in fleet.wanted.unlisted.items():
-            announce("symbol_unlisted", level="error", symbol=symbol, nearest=nearest)
+        wanted = await _resolved(resolve, backoff, failures_max, announce)
+        if fleet.wanted is None:  # else somebody knew better meanwhile
+            fleet.wanted = wanted
+            fleet.tell_unlisted(announce)
     async with open_nursery() as nursery:
         nursery.start_soon(_heed, notices, fleet, announce)
         nursery.start_soon(partial(_keep_asking, fleet, resolve, ask_again_s, announce))
