@@ -217,8 +217,7 @@ class Sources:
         self._sharing.share(fleet.shared(), OVERLAP_WAIT_S if fleet.lanes == 1 else DOUBLE_WAIT_S)
 
     def _ask_again_s(self, wanted: Wanted) -> float:
-        changing = bool(wanted.unlisted) or any(map(is_pattern, self._settings.binance_symbols))
-        return LISTINGS_INTERVAL_S if changing else math.inf
+        return LISTINGS_INTERVAL_S if asked_again(self._settings, unlisted=bool(wanted.unlisted)) else math.inf
 
     async def _rotate(self, launch: Callable[[Connection], None]) -> None:
         """The replacement of connections."""
@@ -274,3 +273,8 @@ class Sources:
 def connections_max(planned: int) -> int:
     """How many connections there may be at the same time, of a fleet of so many."""
     return planned + SPARE_CONNECTIONS + replacements_max(planned)
+
+
+def asked_again(settings: Settings, *, unlisted: bool) -> bool:
+    """Whether the exchange is asked from time to time which symbols it lists."""
+    return unlisted or any(map(is_pattern, settings.binance_symbols))

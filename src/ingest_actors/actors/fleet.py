@@ -265,12 +265,21 @@ class Fleet:
 
     def endpoints_of_twins(self, connection: Connection) -> set[str]:
         """Endpoints of connections that carry what this one carries, and are not exchanged for it."""
+        return {other.url for other in self._twins(connection) if other.url}
+
+    def heard_of_twins(self, connection: Connection, since_s: float) -> bool:
+        """Whether any of them has brought something since then, trio's clock."""
+        return any(other.heard_at_s is not None and other.heard_at_s >= since_s for other in self._twins(connection))
+
+    def _twins(self, connection: Connection) -> list[Connection]:
+        if self.lanes == 1:
+            return []
         streams = set(connection.streams)
-        return {
-            other.url
+        return [
+            other
             for other in (*self.connections.values(), *self.replacements.values())
-            if other.lane != connection.lane and other.url and not streams.isdisjoint(other.streams)
-        }
+            if other.lane != connection.lane and not streams.isdisjoint(other.streams)
+        ]
 
     def _retire(self, connection: Connection) -> None:
         connection.leaving = True
