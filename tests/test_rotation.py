@@ -10,8 +10,9 @@ import trio
 
 from ingest_actors import sources
 from ingest_actors.binance.planning import assign
+from ingest_actors.simulator.faults import Cut, Fault, HalfOpen, NoReply, RefuseHandshake, Slow
 from sinks import MemorySink
-from test_service import Told, simulated
+from test_service import Told, settings, simulated
 
 EVERY_TYPE = (
     "trade,aggTrade,depth@100ms,depth5@100ms,bookTicker,kline_1s,kline_1m,miniTicker,ticker,ticker_1h,avgPrice,"
@@ -43,10 +44,10 @@ def series_of(sink):
     return found
 
 
-def assert_whole(sink, *, gaps=0):
+def assert_whole(sink):
     """Ids once and in order, books without a hole or an overlap, samples rising, and nothing in the journal."""
     found = series_of(sink)
-    assert sum(len(events) for (kind, *_), events in found.items() if kind == "gap") == gaps
+    assert [event for (kind, *_), events in found.items() if kind == "gap" for event in events] == []
     for (kind, *name), events in found.items():
         if kind in ONE_BY_ONE:
             ids = [ONE_BY_ONE[kind](event)[0] for event in events]
@@ -57,6 +58,20 @@ def assert_whole(sink, *, gaps=0):
             keys = [RISING[kind](event) for event in events]
             assert all(a < b for a, b in pairwise(keys)), (kind, name)
     return found
+
+
+def assert_in_order(found, event_type):
+    """Each id once and in order."""
+    names = [name for name in found if name[0] == event_type]
+    assert names
+    for name in names:
+        ids = [ONE_BY_ONE[event_type](event)[0] for event in found[name]]
+        assert ids == list(range(ids[0], ids[0] + len(ids))), name
+
+
+async def until(condition):
+    while not condition():  # noqa: ASYNC110 - many things may make it true
+        await trio.sleep(0.01)
 
 
 async def stop(service):
@@ -122,3 +137,164 @@ async def test_five_connections_are_replaced_and_nothing_is_missing_doubled_or_o
     assert total.duplicates > 50
     found = assert_whole(sink)
     assert len(found) == 4 * 12
+
+
+@pytest.mark.parametrize("lead_s", [0.2, 1.5, 30])
+async def test_an_announced_end_of_all_connections_at_once_is_not_seen_in_the_record(
+    autojump_clock, nursery, streams_max, lead_s
+):
+    streams_max(5)
+    async with simulated(nursery) as world:
+        sink = MemorySink()
+        service = world.service(sink, binance_symbols="BTCUSDT,ETHUSDT", binance_stream_types=EVERY_TYPE)
+        told = Told(service)
+        nursery.start_soon(service.run)
+        await service.wait_ready()
+        await trio.sleep(10)
+        world.exchange.server.announce_shutdown(lead_s=lead_s)
+        await trio.sleep(60)
+        assert service.status().connected
+        assert service.get_metrics()["reconnect_count"] == 0
+        assert len(told.all("server_shutdown")) == 5
+        if lead_s == 30:
+            assert len(told.all("connection_replaced")) == 5
+            assert {fields["because"] for fields in told.all("connection_replacing")} == {"server_shutdown"}
+        await stop(service)
+    if lead_s == 30:
+        assert_whole(sink)
+    for event_type in ("trade", "aggregate_trade"):
+        assert_in_order(series_of(sink), event_type)
+
+
+async def test_a_replacement_that_fails_is_tried_again_and_the_old_one_goes_on(autojump_clock, nursery):
+    async with simulated(nursery, activity=0.3) as world:
+        sink = MemorySink()
+        service = world.service(sink, binance_stream_types=EVERY_TYPE, ws_rotate_after_seconds=60, max_retries=1)
+        told, looks = Told(service), Looks(service)
+        nursery.start_soon(service.run)
+        nursery.start_soon(looks.run)
+        await service.wait_ready()
+        world.exchange.inflict(Fault(RefuseHandshake(), for_s=200))
+        await trio.sleep(190)
+        assert [fields["retry_in_s"] for fields in told.all("replacement_failed")] == [60]
+        assert [c.name for c in service.status().connections] == ["ws-1"]
+        await trio.sleep(200)
+        (replaced,) = told.all("connection_replaced")[:1]
+        assert (replaced["connection"], replaced["by"]) == ("ws-1", "ws-1.2")
+        assert service.get_metrics()["reconnect_count"] == 0
+        assert looks.unready == []
+        await stop(service)
+    assert_whole(sink)
+
+
+async def test_an_old_connection_that_dies_in_the_overlap_is_taken_over_from_at_once(autojump_clock, nursery):
+    async with simulated(nursery) as world:
+        sink = MemorySink()
+        service = world.service(sink, binance_stream_types=EVERY_TYPE, ws_rotate_after_seconds=60, max_retries=1)
+        told, looks = Told(service), Looks(service, every_s=0.01)
+        nursery.start_soon(service.run)
+        nursery.start_soon(looks.run)
+        await service.wait_ready()
+        fleet = service._topology.overview.fleet
+        await until(lambda: any(new.subscribed_at_s for new in fleet.replacements.values()))
+        await trio.sleep(0.5)  # both bring everything now
+        world.exchange.inflict(Fault(Cut(), connections={1}))
+        await trio.sleep(20)
+        assert len(told.all("connection_closed")) == 1
+        assert [fields["by"] for fields in told.all("connection_replaced")] == ["ws-1.2"]
+        assert world.connections == 2
+        assert service.get_metrics()["reconnect_count"] == 0
+        assert looks.unready == []
+        await stop(service)
+    found = assert_whole(sink)
+    assert len(found) == 12
+
+
+async def test_a_replacement_that_dies_in_the_overlap_changes_nothing(autojump_clock, nursery):
+    async with simulated(nursery) as world:
+        sink = MemorySink()
+        service = world.service(sink, binance_stream_types=EVERY_TYPE, ws_rotate_after_seconds=60, max_retries=1)
+        looks = Looks(service, every_s=0.01)
+        nursery.start_soon(service.run)
+        nursery.start_soon(looks.run)
+        await service.wait_ready()
+        fleet = service._topology.overview.fleet
+        await until(lambda: any(new.subscribed_at_s for new in fleet.replacements.values()))
+        world.exchange.inflict(Fault(Cut(), connections={2}))
+        await trio.sleep(30)
+        assert list(fleet.connections) == ["ws-1.2"]
+        assert service.get_metrics()["reconnect_count"] == 0
+        assert looks.unready == []
+        await stop(service)
+    assert_whole(sink)
+
+
+async def test_an_old_connection_that_dies_before_the_new_one_is_there_is_opened_again(autojump_clock, nursery):
+    async with simulated(nursery) as world:
+        sink = MemorySink()
+        service = world.service(sink, binance_stream_types="trade,bookTicker", ws_rotate_after_seconds=60)
+        told = Told(service)
+        nursery.start_soon(service.run)
+        await service.wait_ready()
+        world.exchange.inflict(Fault(RefuseHandshake(), for_s=75))
+        await until(lambda: told.all("connection_replacing"))
+        world.exchange.inflict(Fault(Cut(), connections={1}))
+        await trio.sleep(120)
+        assert service.status().connected
+        assert service.get_metrics()["reconnect_count"] >= 1
+        assert len(service.status().connections) == 1
+        await stop(service)
+    assert_in_order(series_of(sink), "trade")
+
+
+@pytest.mark.parametrize("fault", [Slow(latency_s=3), Slow(latency_s=0.7, jitter_s=0.5), NoReply()])
+async def test_a_slow_line_is_read_to_its_end_before_it_is_left(autojump_clock, nursery, fault):
+    async with simulated(nursery) as world:
+        sink = MemorySink()
+        service = world.service(sink, binance_stream_types=EVERY_TYPE, ws_rotate_after_seconds=60)
+        told = Told(service)
+        nursery.start_soon(service.run)
+        await service.wait_ready()
+        world.exchange.inflict(Fault(fault, connections={1}))
+        await trio.sleep(100)
+        assert len(told.all("connection_replaced")) == 1
+        assert service.status().connections_draining == 0
+        await stop(service)
+    assert_whole(sink)
+
+
+async def test_a_line_on_which_packets_vanish_costs_no_more_than_its_silence(autojump_clock, nursery):
+    async with simulated(nursery) as world:
+        sink = MemorySink()
+        service = world.service(sink, binance_stream_types="trade,aggTrade,bookTicker", ws_rotate_after_seconds=60)
+        told = Told(service)
+        nursery.start_soon(service.run)
+        await service.wait_ready()
+        await trio.sleep(52)
+        world.exchange.inflict(Fault(HalfOpen(), connections={1}))
+        await trio.sleep(60)
+        assert len(told.all("connection_replaced")) == 1
+        await stop(service)
+    found = series_of(sink)
+    for event_type in ("trade", "aggregate_trade"):
+        assert_in_order(found, event_type)
+
+
+async def test_streams_that_come_and_go_in_the_overlap_are_on_the_new_connection(autojump_clock, nursery):
+    async with simulated(nursery, symbols=("BTCUSDT", "ETHUSDT", "BNBUSDT")) as world:
+        sink = MemorySink()
+        given = {"binance_stream_types": "trade,bookTicker", "ws_rotate_after_seconds": 60}
+        service = world.service(sink, binance_symbols="BTCUSDT,ETHUSDT", **given)
+        told = Told(service)
+        nursery.start_soon(service.run)
+        await service.wait_ready()
+        await until(lambda: told.all("connection_replacing"))
+        await service.reload(settings(binance_symbols="BTCUSDT,BNBUSDT", **given))
+        await trio.sleep(20)
+        (connection,) = world.exchange.server.connections.values()
+        assert set(connection.session.control.streams) == {
+            f"{symbol}@{kind}" for symbol in ("btcusdt", "bnbusdt") for kind in ("trade", "bookTicker")
+        }
+        assert list(service.streams()) == ["ws-1.2"]
+        await stop(service)
+    assert_whole(sink)

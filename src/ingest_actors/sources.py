@@ -51,9 +51,9 @@ LISTINGS_INTERVAL_S = 300.0
 """How often the exchange is asked which symbols there are, where that matters: for patterns, and for symbols that it
 did not list. A new listing is announced days before; 20 weight of 6,000 a minute."""
 
-OVERLAP_WAIT_S = 1.0
+OVERLAP_WAIT_S = 5.0
 """How long what a replacement brings waits for what the connection before it has not brought yet: a slow line is no
-gap."""
+gap. When that connection is gone, nothing waits for it any longer."""
 
 DOUBLE_WAIT_S = 0.1
 """The same for streams that are on two connections all the time, of which one may have ended: longer than two ways of

@@ -255,7 +255,8 @@ class Topology:
 
     def _alive(self, connection: str) -> bool:
         """Whether a connection is open."""
-        known = self.overview.fleet.named(connection)
+        fleet = self.overview.fleet
+        known = fleet.connections.get(connection) or fleet.named(connection)
         return known is not None and known.subscriber is not None
 
     def _hold_s(self, kind: EventKind) -> float | None:

@@ -147,10 +147,11 @@ class Life:
         if self.blocked:
             fields["blocked_s"] = round(blocked_s, 3)
             fields["hint"] = "the exchange cuts readers that stop: Kafka did not take records as fast as they came"
+        expected = self._state.ending_expected or self._state.leaving
         self._announce(
             "connection_closed",
-            level="info" if self._state.ending_expected else "warning",
-            expected=self._state.ending_expected,
+            level="info" if expected else "warning",
+            expected=expected,
             **fields,
         )
 

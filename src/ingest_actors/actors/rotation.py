@@ -135,10 +135,11 @@ class _Rotation:
         now = trio.current_time()
         if self._under_way():
             return now + LOOK_S
-        return min(
+        due_s = min(
             (max(c.due_at_s, c.not_before_s) for c in self._fleet.connections.values() if c.due_at_s is not None),
             default=math.inf,
         )
+        return max(due_s, now + LOOK_S)
 
     def _under_way(self) -> int:
         leaving = sum(not connection.retirement.cancel_called for connection in self._fleet.retired)
@@ -158,6 +159,7 @@ class _Rotation:
             for connection in self._fleet.connections.values()
             if connection.due_at_s is not None
             and connection.state == "open"
+            and connection.reading
             and connection.name not in self._fleet.replacements
             and max(connection.due_at_s, connection.not_before_s) <= now
         ]
@@ -170,14 +172,14 @@ class _Rotation:
             connection=old.name,
             by=new.name,
             because="server_shutdown" if old.ending_expected else "age",
-            age_s=round(now - (old.opened_at_s or now), 1),
+            age_s=round(now - (now if old.opened_at_s is None else old.opened_at_s), 1),
         )
 
     def _go_on(self, name: str, now: float) -> None:
         """Whether one of two connections is to go, and which."""
         old, new = self._fleet.connections[name], self._fleet.replacements[name]
         if new.state == "open":
-            if old.state != "open" or self._ripe(new, now):
+            if old.state != "open" or self._ripe(old, new, now):
                 self._exchange(name, now)
         elif old.state == "open" and old.life != new.relieves_life:
             self._fleet.give_up(name)  # it has opened again by itself
@@ -190,8 +192,10 @@ class _Rotation:
                 "replacement_failed", level="warning", connection=name, by=new.name, retry_in_s=round(delay_s, 3)
             )
 
-    def _ripe(self, new: Connection, now: float) -> bool:
-        """Whether a replacement brings all that it is to bring."""
+    def _ripe(self, old: Connection, new: Connection, now: float) -> bool:
+        """Whether a replacement brings all that it is to bring, and both are read as fast as they bring it."""
+        if not (old.reading and new.reading):
+            return False
         overlap_s = now - (now if new.subscribed_at_s is None else new.subscribed_at_s)
         if overlap_s < OVERLAP_S or (new.heard_at_s is None and overlap_s < QUIET_S):
             return False
@@ -200,6 +204,8 @@ class _Rotation:
     def _exchange(self, name: str, now: float) -> None:
         old, new = self._fleet.exchange(name, now)
         self._shared.hand_over(old.name, new.name)
+        if old.subscriber is None:
+            old.retirement.cancel()  # nothing is left to be read
         self._announce(
             "connection_replaced",
             connection=old.name,
@@ -209,4 +215,4 @@ class _Rotation:
 
     def _over(self, connection: Connection, now: float) -> bool:
         """Whether a connection that leaves has nothing more to bring."""
-        return connection.drained or now - connection.since_s >= DRAIN_MAX_S
+        return connection.drained or (now - connection.since_s >= DRAIN_MAX_S and connection.reading)

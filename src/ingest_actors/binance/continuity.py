@@ -118,7 +118,7 @@ class Continuity:
 
     def waits(self, streams: Iterable[str]) -> bool:
         """Whether anything of these streams waits for something that is missing before it."""
-        return any(series.sequence.held or series.spares for name in streams if (series := self._series.get(name)))
+        return any(series.sequence.held for name in streams if (series := self._series.get(name)))
 
     @property
     def size_bytes(self) -> int:
@@ -324,6 +324,7 @@ class Continuity:
         if hole is not None and all(hole.first > gap.hole.last for gap in series.gaps):
             if series.wait_s:
                 series.untold = reason
+                self._leaving.ring()
             else:
                 self._open_gap(series, hole, reason)
 
