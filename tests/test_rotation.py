@@ -207,7 +207,7 @@ async def test_an_old_connection_that_dies_in_the_overlap_is_taken_over_from_at_
         assert looks.unready == []
         await stop(service)
     found = assert_whole(sink)
-    assert len(found) == 12
+    assert len(found) == 13
 
 
 async def test_a_replacement_that_dies_in_the_overlap_changes_nothing(autojump_clock, nursery):
