@@ -15,7 +15,7 @@ from ingest_actors.binance.session import MESSAGE_INTERVAL_S
 from ingest_actors.binance.symbols import is_pattern
 from ingest_actors.bounds import Bounds
 from ingest_actors.settings import Settings
-from ingest_actors.sources import SPARE_CONNECTIONS
+from ingest_actors.sources import asked_again, connections_max
 
 STATISTICS: Final = "ticker/24hr"
 """What the watch over the streams asks, at most once a minute and only when some are silent."""
@@ -77,10 +77,10 @@ def figures(settings: Settings, streams: Sequence[str], *, asked_twice: bool = F
         streams: names of the streams that would be subscribed.
         asked_twice: some symbols are not listed, so that the exchange is asked for all.
     """
-    connections = tuple(_carried(carried) for carried in assign(streams).values())
+    connections = tuple(_carried(carried) for carried in assign(streams).values()) * settings.connections_per_stream
     open_s = attempts_take_s(len(connections))
     bounds = Bounds.of(settings.buffer_max_bytes)
-    read_ahead = bounds.read_ahead_of_each(len(connections) + SPARE_CONNECTIONS)
+    read_ahead = bounds.read_ahead_of_each(connections_max(len(connections)))
     last_s = max((connection.subscribe_s for connection in connections), default=0.0)
     info = WEIGHTS["exchangeInfo"]
     few = len(settings.binance_symbols) <= SYMBOLS_ASKED_MAX and not any(map(is_pattern, settings.binance_symbols))
@@ -93,7 +93,7 @@ def figures(settings: Settings, streams: Sequence[str], *, asked_twice: bool = F
         attempts_max=ATTEMPTS_MAX,
         attempts_period_s=ATTEMPTS_PERIOD_S,
         weight_at_start=info * (2 if asked_twice and few else 1),
-        weight_a_minute=WEIGHTS.get(STATISTICS, 0),
+        weight_a_minute=WEIGHTS.get(STATISTICS, 0) + (info if asked_again(settings, unlisted=asked_twice) else 0),
         memory={
             "kafka_queue": bounds.sink,
             "batches": bounds.batches_mailbox,

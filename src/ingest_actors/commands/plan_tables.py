@@ -35,7 +35,7 @@ def _amounts(settings: Settings, figures: Figures, exchange: Exchange) -> Sequen
     symbols = exchange.symbols
     rows = [
         ("symbols", "?" if symbols.found is None else f"{symbols.found:,}", _checked(exchange)),
-        ("streams", f"{figures.streams:,}", ", ".join(f"{count:,} {kind}" for kind, count in figures.by_type.items())),
+        ("streams", f"{figures.streams:,}", _by_type(settings, figures)),
         *_of_connections(figures),
         ("REST weight", f"{figures.weight_at_start} at start", _weight(settings, figures, exchange)),
         ("memory", size_text(settings.buffer_max_bytes), _memory(figures.memory)),
@@ -44,6 +44,11 @@ def _amounts(settings: Settings, figures: Figures, exchange: Exchange) -> Sequen
         remark = f"against this machine's; asked and answered in {exchange.round_trip_ms} ms"
         rows.append(("exchange's clock", f"{exchange.clock_offset_ms:+} ms", remark))
     return rows
+
+
+def _by_type(settings: Settings, figures: Figures) -> str:
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in figures.by_type.items())
+    return kinds if settings.connections_per_stream == 1 else f"{kinds}; each on two connections"
 
 
 def _of_connections(figures: Figures) -> Sequence[tuple[str, str, str]]:
