@@ -26,7 +26,7 @@ from ingest_actors.binance.gaps import Gap, State
 from ingest_actors.binance.journal import Journal, late
 from ingest_actors.binance.parser import EventParser
 from ingest_actors.binance.repairs import Repairs
-from ingest_actors.binance.stream_table import EventKind, Repair, StreamTable, TopicNames
+from ingest_actors.binance.stream_table import EventKind, StreamTable, TopicNames
 from ingest_actors.binance.stream_watch import StreamWatch
 from ingest_actors.bounds import Bounds
 from ingest_actors.burial import bury_event, bury_frame
@@ -89,7 +89,6 @@ class Topology:
             bytes_max=self._bounds.waiting,
             clock=trio.current_time,
             clock_ms=clock_ms,
-            askable=lambda kind: network.open_rest is not None and kind.repair is Repair.BOOK_SNAPSHOT,
         )
         self._parser = EventParser(table, continuity=self._continuity)
         self._letters = DeadLetters(table)

@@ -307,7 +307,7 @@ def test_every_event_leaves_once_and_in_order_and_every_hole_is_told(data):
 class Books:
     """A series of book updates that nobody repairs; everything that is offered is counted."""
 
-    def __init__(self, *, bytes_max=10**9, repairable=False, askable=False):
+    def __init__(self, *, bytes_max=10**9, repairable=False):
         self.now = 0.0
         self.dropped = 0
         self.offered = 0
@@ -321,7 +321,6 @@ class Books:
             bytes_max=bytes_max,
             clock=lambda: self.now,
             clock_ms=lambda: int(self.now * 1000),
-            askable=lambda kind: askable,
         )
         self.continuity.doubts.on_drop = lambda routes: setattr(self, "dropped", self.dropped + sum(routes.values()))
         kind = StreamTable().kind("trade" if repairable else "depth_update")
@@ -414,27 +413,6 @@ def test_one_absurd_id_does_not_move_its_series():
     world.batch(1, 2, 2**62, 3, 4)
     world.flush()
     assert (world.left, world.duplicates, world.continuity.gaps) == ([1, 2, 3, 4], 1, {})
-
-
-def test_a_quiet_book_whose_ids_begin_again_is_asked_about():
-    books = Books(askable=True)
-    books.offer((100, 110))
-    books.offer((3, 4))
-    books.expire(DOUBT_S)
-    assert list(books.continuity.doubts.open) == ["btcusdt@x"]
-    books.offer((5, 9))
-    assert books.continuity.answer(books.series, 9)
-    books.offer((10, 12))
-    books.flush()
-    assert (books.left, books.dropped) == ([b"100-110", b"3-4", b"5-9", b"10-12"], 0)
-
-
-def test_a_busy_book_whose_ids_begin_again_is_believed_without_an_answer():
-    books = Books(askable=True)
-    books.offer((100, 110))
-    books.offer((105, 107), *((number, number) for number in range(1, 21)))
-    books.flush()
-    assert (len(books.left), books.dropped, books.continuity.doubts.open) == (21, 1, {})
 
 
 def test_a_copy_of_what_was_there_is_dropped_at_once():

@@ -25,8 +25,7 @@ DATABASE_LAG_MAX_S = 10.0
 """What REST tells of trades is not older than that, or nothing can be said."""
 
 BELIEVED_FROM = 20
-"""So many events in a row whose ids follow each other are a new beginning, when nobody can be asked, or what is missing
-would not be fetched anyway."""
+"""So many events in a row whose ids follow each other are a new beginning, when nobody can be asked."""
 
 
 class Doubts:
@@ -113,21 +112,17 @@ class Doubts:
 
     def _doubt(self, series: Series) -> None:
         run = series.suspects
-        if not series.repairable and len(run) >= BELIEVED_FROM and _follow(run[-BELIEVED_FROM:]):
-            self._believe(series)
-        elif series.askable and len(run) <= self._held_max and not self._leaving.crowded:
+        if series.repairable and len(run) <= self._held_max and not self._leaving.crowded:
             if series.stream not in self.open:
                 self.open[series.stream] = series
                 self._leaving.ring()
-        elif len(run) >= BELIEVED_FROM and _follow(run):
+            return
+        follow = all(after.first == before.last + 1 for before, after in pairwise(run))
+        if len(run) >= BELIEVED_FROM and follow:
             self._believe(series)
-        elif not _follow(run) or self._leaving.crowded or self._clock() >= series.suspected_since + DOUBT_S:
+        elif not follow or self._leaving.crowded or self._clock() >= series.suspected_since + DOUBT_S:
             self.dismiss(series)
 
     def _believe(self, series: Series) -> None:
         self.open.pop(series.stream, None)
         self._begin_again(series)
-
-
-def _follow(run: list[Odd]) -> bool:
-    return all(after.first == before.last + 1 for before, after in pairwise(run))

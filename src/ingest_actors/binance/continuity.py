@@ -52,7 +52,6 @@ class Continuity:
         bytes_max: what all events that wait may be counted as in memory.
         clock: seconds.
         clock_ms: wall clock, ms since the epoch.
-        askable: whether the exchange is asked for its newest id of such events, although they are not fetched.
 
     Attributes:
         gaps: open gaps by name, oldest first.
@@ -72,14 +71,12 @@ class Continuity:
         bytes_max: int,
         clock: Callable[[], float],
         clock_ms: Callable[[], int],
-        askable: Callable[[EventKind], bool] = lambda _kind: False,
     ) -> None:
         self._leaving = Departures(journal, bytes_max)
         self.gaps: dict[str, Gap] = {}
         self.doubts = Doubts(self._leaving, held_max=held_max, clock=clock, begin_again=self._begin_again)
         self._holding: dict[Series, None] = {}
         self._hold_s = hold_s
-        self._askable = askable
         self._late = late
         self.on_journal: Callable[[Gap, State], None] = lambda _gap, _state: None
         self._held_max = held_max
@@ -106,7 +103,7 @@ class Continuity:
             hold_s = self._hold_s(kind)
             known = Series(
                 stream, symbol, route, hold_s=hold_s or 0.0, repairable=hold_s is not None,
-                by_ones=kind.continuity is Kind.CONSECUTIVE, askable=self._askable(kind),
+                by_ones=kind.continuity is Kind.CONSECUTIVE,
             )  # fmt: skip
             self._series[stream] = known
             if not known.by_ones:

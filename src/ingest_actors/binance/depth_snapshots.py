@@ -28,25 +28,6 @@ class _Book(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(_Book).decode
 
 
-FEWEST_LEVELS = 1
-"""Asked for where the id alone matters: it costs least."""
-
-
-def id_of_book(url: str, body: bytes) -> int:
-    """The id of the last update in an answer.
-
-    Raises:
-        ExchangeUnreachable: it is no book.
-    """
-    try:
-        number = _decode(body).lastUpdateId
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise answered_badly(url, f"the answer is no book: {error}") from error
-    if not 0 <= number <= ID_MAX:
-        raise answered_badly(url, f"the answer is no book: its id is {number}")
-    return number
-
-
 class SnapshotFetcher:
     """Asks for books.
 
@@ -84,7 +65,13 @@ class SnapshotFetcher:
             ExchangeUnreachable, RequestRefused: see `RestClient`.
         """
         url, body = await self._rest.depth(symbol, self._limit, sent=sent)
-        return id_of_book(url, body), self.record(symbol, body, self._clock_ms())
+        try:
+            number = _decode(body).lastUpdateId
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise answered_badly(url, f"the answer is no book: {error}") from error
+        if not 0 <= number <= ID_MAX:
+            raise answered_badly(url, f"the answer is no book: its id is {number}")
+        return number, self.record(symbol, body, self._clock_ms())
 
     def record(self, symbol: str, body: bytes, received_at_ms: int) -> Event:
         """The event of an answer.

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 
 from ingest_actors.binance.backfill import Backfill
 from ingest_actors.binance.continuity import Continuity
-from ingest_actors.binance.depth_snapshots import FEWEST_LEVELS, id_of_book
 from ingest_actors.binance.gaps import Gap, Reason
 from ingest_actors.binance.rest import RestClient
 from ingest_actors.binance.sequence import Hole
@@ -101,8 +100,6 @@ class Fetcher:
         """
         kind = self._table.kind(doubt.route.event_type)
         assert kind is not None
-        if kind.repair is Repair.BOOK_SNAPSHOT:
-            return id_of_book(*await self._rest.depth(doubt.symbol, FEWEST_LEVELS))
         if kind.repair is Repair.AGG_TRADES:
             return max((row.a for row in await self._rest.aggregate_trades(doubt.symbol, limit=1)), default=None)
         return max((row.id for row in await self._rest.historical_trades(doubt.symbol, limit=1)), default=None)

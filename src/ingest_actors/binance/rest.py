@@ -177,7 +177,7 @@ class RestClient:
         """Trades; otherwise as `aggregate_trades`."""
         return await self._ask("historicalTrades", _page(symbol, from_id, limit), list[TradeRow])
 
-    async def depth(self, symbol: str, limit: int, *, sent: Callable[[], object] = lambda: None) -> tuple[str, bytes]:
+    async def depth(self, symbol: str, limit: int, *, sent: Callable[[], object]) -> tuple[str, bytes]:
         """A book, byte for byte.
 
         Args:

@@ -21,7 +21,6 @@ class Series:
         route: of its events.
         hold_s: how long a hole may hold up what comes after it, seconds.
         repairable: whether somebody fetches what is missing.
-        askable: whether somebody asks the exchange which id is its newest.
         by_ones: whether each event has one id of its own.
         staged: the id that the parser expects next, beyond what is committed; None: it must ask.
         reached: while it is None only since this batch, how far it had got in it.
@@ -36,28 +35,19 @@ class Series:
     """
 
     __slots__ = (
-        "askable", "by_ones", "gaps", "held_since", "hold_s", "latest_ms", "queued", "reached", "repairable", "route",
+        "by_ones", "gaps", "held_since", "hold_s", "latest_ms", "queued", "reached", "repairable", "route",
         "sequence", "staged", "stream", "suspected_since", "suspects", "symbol", "touched",
         "withheld",
     )  # fmt: skip
 
     def __init__(
-        self,
-        stream: str,
-        symbol: str,
-        route: Route,
-        *,
-        hold_s: float,
-        repairable: bool,
-        by_ones: bool,
-        askable: bool = False,
+        self, stream: str, symbol: str, route: Route, *, hold_s: float, repairable: bool, by_ones: bool
     ) -> None:
         self.stream = stream
         self.symbol = symbol
         self.route = route
         self.hold_s = hold_s
         self.repairable = repairable
-        self.askable = askable or repairable
         self.by_ones = by_ones
         self.sequence: Sequence[Event] = Sequence()
         self.staged: int | None = None
