@@ -453,7 +453,9 @@ class Writer:
         if tried:
             self._trials = None
         found = [parcel.take_refusals() for parcel in parcels]
-        if True not in found and self.trouble is not Trouble.RENEW:
+        if True in found:
+            self._redos = 0
+        elif self.trouble is not Trouble.RENEW:
             self._spend()
         return tried and self.trouble is not Trouble.RENEW
 
