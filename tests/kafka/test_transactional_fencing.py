@@ -5,7 +5,17 @@ import json
 import pytest
 import trio
 from exactly_once import CountingProgress, exactly_once_on, read_committed
-from kafka_support import deliver, expected_by_key, in_batches, numbered, numbers_by_key, offer, route_for, settle
+from kafka_support import (
+    deliver,
+    expected_by_key,
+    in_batches,
+    numbered,
+    numbers_by_key,
+    offer,
+    route_for,
+    settle,
+    until,
+)
 
 from ingest_actors.errors import SecondWriter
 
@@ -75,12 +85,14 @@ async def test_writers_that_are_fenced_in_the_middle_of_things_leave_a_whole_rec
             sink = await nursery.start(life, broker.bootstrap_servers, topic_prefix)
             nursery.start_soon(write, sink, range(generation * 10_000, generation * 10_000 + 400), generation)
             await trio.sleep(0.6)
-        with trio.fail_after(60):
-            while len(stopped) < 3 or sum(event[0].startswith(b"00004") for event in done) < 400:
-                await trio.sleep(0.05)
+        await until(lambda: len(stopped) == 3 and numbers(done)[-400:] == list(range(40_000, 40_400)), within_s=60)
         nursery.cancel_scope.cancel()
     assert stopped == [1, 2, 3]
     assert await committed(broker, topic_prefix + "raw_events") == expected_by_key(done)
+
+
+def numbers(events):
+    return [int(event[0][:9]) for event in events]
 
 
 async def life(servers, prefix, *, task_status):
