@@ -4,6 +4,7 @@ import json
 
 import pytest
 import trio
+from confluent_kafka import KafkaError
 from exactly_once import CountingProgress, exactly_once_on, read_committed
 from kafka_support import (
     deliver,
@@ -17,7 +18,8 @@ from kafka_support import (
     until,
 )
 
-from ingest_actors.errors import SecondWriter
+from ingest_actors.errors import SecondWriter, SinkBroken
+from ingest_actors.kafka.transaction import Fate, Outcome
 
 pytestmark = pytest.mark.broker
 
@@ -120,3 +122,49 @@ async def test_a_transaction_that_outlives_its_timeout_is_written_again_and_noth
         assert sink.status().errors > 0
     assert await committed(broker, topic_prefix + "raw_events") == expected_by_key(events)
     assert {owner["generation"] for owner in await owners(broker, topic_prefix)} == {1}
+
+
+@pytest.mark.parametrize("counted", [True, False], ids=["committed", "not committed"])
+async def test_a_commit_that_was_never_answered_is_read_back_and_not_guessed(broker, topic_prefix, counted):
+    events = numbered(route_for(topic_prefix), range(900))
+    progress = CountingProgress()
+    async with exactly_once_on(broker.bootstrap_servers, topic_prefix, progress=progress) as sink:
+        await deliver(sink, in_batches(events[:300]))
+        handle = sink._writer._handle
+        commit = handle.commit
+
+        async def commit_in_silence():
+            while counted and (await commit()).error is not None:
+                pass
+            return Outcome(Fate.FENCED, KafkaError(KafkaError._FENCED, "the answer is lost"))
+
+        handle.commit = commit_in_silence
+        await offer(sink, in_batches(events[300:600]))
+        with trio.fail_after(30):
+            assert [done.batch.events for done in await settle(sink, 3)] == [
+                events[begin : begin + 100] for begin in (300, 400, 500)
+            ]
+        await deliver(sink, in_batches(events[600:]))
+        assert progress.settled == {key.decode(): max(n) for key, n in expected_by_key(events).items()}
+    assert await committed(broker, topic_prefix + "raw_events") == expected_by_key(events)
+
+
+async def test_a_sink_that_broke_with_a_commit_unanswered_doubles_nothing_after_its_reset(broker, topic_prefix):
+    events = numbered(route_for(topic_prefix), range(600))
+    batches = in_batches(events)
+    async with exactly_once_on(broker.bootstrap_servers, topic_prefix) as sink:
+        handle = sink._writer._handle
+        commit = handle.commit
+
+        async def commit_and_break():
+            while (await commit()).error is not None:
+                pass
+            return Outcome(Fate.BROKEN, KafkaError(KafkaError._FATAL, "broken by the test"))
+
+        handle.commit = commit_and_break
+        await offer(sink, batches[:3])
+        with trio.fail_after(30), pytest.raises(SinkBroken, match="broken by the test"):
+            await sink.acknowledged()
+        await sink.reset()
+        assert [done.batch for done in await deliver(sink, batches)] == batches
+    assert await committed(broker, topic_prefix + "raw_events") == expected_by_key(events)
