@@ -25,8 +25,8 @@ def blind(sink):
         await trio.lowlevel.checkpoint()
         return Blind({})
 
-    sink._writer.limits = Blind({})
-    sink._writer._read_limits = know_nothing
+    sink._writer.inquest.limits = Blind({})
+    sink._writer.inquest._read_limits = know_nothing
     return sink
 
 

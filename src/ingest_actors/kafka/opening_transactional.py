@@ -14,9 +14,12 @@ from ingest_actors.errors import SinkUnreachable
 from ingest_actors.kafka.config import transactional_id, transactional_options
 from ingest_actors.kafka.diagnosis import refused
 from ingest_actors.kafka.health import Health
+from ingest_actors.kafka.inquest import Inquest
 from ingest_actors.kafka.letters import Letter
 from ingest_actors.kafka.limits import Limits
 from ingest_actors.kafka.owner import Owner, encode, new_owner, owner_key
+from ingest_actors.kafka.renewal import Renewal
+from ingest_actors.kafka.seal import Seal
 from ingest_actors.kafka.state_topic import StateRead, read_owner, read_state
 from ingest_actors.kafka.transaction import Fate, Outcome, TransactionalHandle
 from ingest_actors.kafka.transactional import TransactionalSink
@@ -83,18 +86,25 @@ async def open_transactional(
             hint="give each instance a name of its own",
         )
     owner, read = taken
+    seal = Seal(
+        owner,
+        instance=settings.instance_name,
+        topic=settings.kafka_topic_state,
+        progress=progress,
+        clock_ms=clock_ms,
+    )
     writer = Writer(
         handle,
-        make_handle=make_handle,
-        owner=owner,
-        instance=settings.instance_name,
-        state_topic=settings.kafka_topic_state,
-        progress=progress,
-        limits=limits,
-        read_limits=read_limits,
-        read_owner=partial(read_owner, settings),
+        seal=seal,
+        inquest=Inquest(limits, read_limits),
+        renewal=Renewal(
+            make_handle,
+            partial(read_owner, settings),
+            instance=settings.instance_name,
+            seal=seal,
+            health=health,
+        ),
         health=health,
-        clock_ms=clock_ms,
     )
     return TransactionalSink(
         writer,

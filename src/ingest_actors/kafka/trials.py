@@ -29,10 +29,12 @@ class Trials:
 
     Attributes:
         cause: what librdkafka said of the first record that came back for a reason of its own; empty: none did.
+        blamed: whether a broker refused a record.
     """
 
     def __init__(self) -> None:
         self.cause = ""
+        self.blamed = False
         self._told: dict[tuple[int, Owed], Failure] = {}
         self._stack: list[list[Owed]] = []
         self._stumbles = 0
@@ -141,11 +143,9 @@ class Trials:
                 self._told[id(part), owed] = failure
                 if failure.code in RECORD_FAULTS:
                     verdict.suspects.append(owed)
+                    self.blamed = True
                 elif failure.code == codes.INVALID_DIFFERENT_RECORD:
                     verdict.companions.append(owed)
-                if not self.cause and failure.code not in _CONSEQUENCES:
+                if not self.cause and failure.code not in codes.CONSEQUENCES:
                     self.cause = failure.detail
         return verdict
-
-
-_CONSEQUENCES = frozenset({codes.PURGE_QUEUE, codes.PURGE_INFLIGHT, codes.FATAL, codes.INVALID_DIFFERENT_RECORD})
