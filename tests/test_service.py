@@ -125,9 +125,10 @@ async def test_everything_that_the_exchange_sends_arrives_once_and_in_order_and_
         assert ids == list(range(ids[0], ids[0] + len(ids)))
     report = service.report
     assert (report.reason, report.unfinished, report.left, report.error) == ("stopped", (), {}, None)
-    assert report.ledger.received == report.ledger.delivered == len(sink.written)
+    assert report.ledger.received + report.ledger.backfilled == report.ledger.delivered == len(sink.written)
     assert (report.ledger.in_flight, report.ledger.difference) == (0, 0)
-    assert set(service.status().ledger) == {"trade", "depth_update", "kline"}
+    assert set(service.status().ledger) == {"trade", "depth_update", "depth_snapshot", "kline"}
+    assert report.ledger.backfilled == service.status().ledger["depth_snapshot"].delivered == 2
     assert sink.closed
     assert "connection_opened" in told.names()
     assert [len(fields["rates"]) for fields in told.all("service_metrics")] == [3, 3]

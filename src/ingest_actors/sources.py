@@ -1,6 +1,6 @@
 """The source side of a service: the actors that talk to the exchange and fill the first mailbox.
 
-planner ─launches▶ connections ─frames▶ ...; watch and backfiller beside them
+planner ─launches▶ connections ─frames▶ ...; watch, backfiller and bookkeeper beside them
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import partial
 import trio
 
 from ingest_actors.actors.backfiller import RETRY_FIRST_S, RETRY_MAX_S, backfiller
+from ingest_actors.actors.bookkeeper import bookkeeper
 from ingest_actors.actors.catch_up import catch_up
 from ingest_actors.actors.connection import connection
 from ingest_actors.actors.connection_state import Connection
@@ -19,10 +20,13 @@ from ingest_actors.actors.planner import Notice, planner
 from ingest_actors.actors.watch import Backlog, watch
 from ingest_actors.announce import Announcer
 from ingest_actors.binance.attempts import AttemptBudget
+from ingest_actors.binance.books import Books
+from ingest_actors.binance.depth_snapshots import SnapshotFetcher
 from ingest_actors.binance.ends import Ends
 from ingest_actors.binance.parser import EventParser
 from ingest_actors.binance.planning import assign
 from ingest_actors.binance.repairs import Fetcher, Repairs
+from ingest_actors.binance.rest import RestClient
 from ingest_actors.binance.standing import Standing
 from ingest_actors.binance.stream_table import StreamTable
 from ingest_actors.bounds import Bounds
@@ -54,6 +58,7 @@ class Sources:
         hearing: knows which streams bring something.
         repairs: the gaps, and where what fills them goes.
         ends: where each series ended.
+        books: the books, and where their snapshots go.
         table: the stream table.
         bounds: what may be read ahead.
         overview: the books.
@@ -72,6 +77,7 @@ class Sources:
         hearing: EventParser,
         repairs: Repairs,
         ends: Ends,
+        books: Books,
         table: StreamTable,
         bounds: Bounds,
         overview: Overview,
@@ -86,6 +92,7 @@ class Sources:
         self._hearing = hearing
         self._repairs = repairs
         self._ends = ends
+        self._books = books
         self._table = table
         self._bounds = bounds
         self._overview = overview
@@ -96,7 +103,7 @@ class Sources:
         self._notices = trio.open_memory_channel[Notice](NOTICES_MAX)
 
     async def run(self) -> None:
-        """The planner, the connections that it launches, the watch over their streams, and the repair of gaps."""
+        """The planner, the connections that it launches, the watch over their streams, and what is asked of REST."""
         attempts = AttemptBudget()
         standing = Standing(self.network.endpoints, hold=attempts.hold)
         async with open_nursery() as nursery:
@@ -105,7 +112,7 @@ class Sources:
                 nursery.start_soon(self._connect, state, attempts, standing)
 
             nursery.start_soon(self._watch)
-            nursery.start_soon(self._backfill)
+            nursery.start_soon(self._ask_rest)
             await self._keep_alive(
                 "planner",
                 partial(
@@ -171,34 +178,50 @@ class Sources:
         await self._keep_alive("connection", partial(state.put_carried, self._frames))
         fleet.retired.remove(state)
 
-    async def _backfill(self) -> None:
-        """The repair of gaps."""
+    async def _ask_rest(self) -> None:
+        """The repair of gaps, and the snapshots of books."""
         if self.network.open_rest is None:
             return
         async with self.network.open_rest() as rest, open_nursery() as nursery:
             fetch = Fetcher(rest, self._table, self._clock_ms)
-            nursery.start_soon(
-                self._keep_alive,
-                "catch-up",
-                partial(
-                    catch_up,
-                    self._ends,
-                    ask=fetch.ends,
-                    backoff=Backoff(RETRY_FIRST_S, RETRY_MAX_S, rng=self._rng),
-                    announce=self._announce,
-                ),
-            )
-            await self._keep_alive(
-                "backfiller",
-                partial(
-                    backfiller,
-                    self._repairs,
-                    fetch=fetch,
-                    ledger=self._overview.ledger,
-                    backoff=lambda: Backoff(RETRY_FIRST_S, RETRY_MAX_S, rng=self._rng),
-                    announce=self._announce,
-                ),
-            )
+            nursery.start_soon(self._backfill, fetch)
+            nursery.start_soon(self._catch_up, fetch)
+            nursery.start_soon(self._keep_books, rest)
+
+    async def _backfill(self, fetch: Fetcher) -> None:
+        """The repair of gaps."""
+        await self._keep_alive(
+            "backfiller",
+            partial(
+                backfiller,
+                self._repairs,
+                fetch=fetch,
+                ledger=self._overview.ledger,
+                backoff=self._rest_backoff,
+                announce=self._announce,
+            ),
+        )
+
+    async def _catch_up(self, fetch: Fetcher) -> None:
+        """The search for what was missed and that nothing has followed."""
+        await self._keep_alive(
+            "catch-up",
+            partial(catch_up, self._ends, ask=fetch.ends, backoff=self._rest_backoff(), announce=self._announce),
+        )
+
+    async def _keep_books(self, rest: RestClient) -> None:
+        """The snapshots of books."""
+        await self._keep_alive(
+            "bookkeeper",
+            partial(
+                bookkeeper,
+                self._books,
+                fetch=SnapshotFetcher(rest, self._table, self._settings.depth_snapshot_limit, self._clock_ms),
+                ledger=self._overview.ledger,
+                backoff=partial(Backoff, rng=self._rng),
+                announce=self._announce,
+            ),
+        )
 
     async def _watch(self) -> None:
         """The watch over the streams."""
@@ -214,6 +237,9 @@ class Sources:
                 announce=self._announce,
             ),
         )
+
+    def _rest_backoff(self) -> Backoff:
+        return Backoff(RETRY_FIRST_S, RETRY_MAX_S, rng=self._rng)
 
     def _reconnect_backoff(self) -> Backoff:
         return Backoff(self._settings.reconnect_interval, RECONNECT_MAX_S, rng=self._rng)

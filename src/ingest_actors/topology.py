@@ -19,6 +19,7 @@ from ingest_actors.actors.parser import parser
 from ingest_actors.actors.producer import Handover, producer
 from ingest_actors.actors.recorder import recorder
 from ingest_actors.announce import Announcer
+from ingest_actors.binance.books import Books
 from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.dead_letters import DeadLetters
 from ingest_actors.binance.ends import Ends
@@ -124,6 +125,9 @@ class Topology:
             hearing=self._parser,
             repairs=Repairs(self._continuity),
             ends=Ends(self._continuity, table),
+            books=Books(
+                self._continuity, interval_s=settings.depth_snapshot_interval_seconds, wanted=self.overview.fleet.wants
+            ),
             table=table,
             bounds=self._bounds,
             overview=self.overview,

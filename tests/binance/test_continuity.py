@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_actors.binance.begun_again import DATABASE_LAG_MAX_S, DOUBT_S
+from ingest_actors.binance.begun_again import DATABASE_LAG_MAX_S, DOUBT_S, DOUBTED_FROM
 from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.gaps import Reason, State
 from ingest_actors.binance.journal import Journal
@@ -269,6 +269,29 @@ def test_without_anybody_to_ask_a_long_run_is_believed():
     assert world.left[100:] == list(range(7, 27))
 
 
+def test_without_anybody_to_ask_a_short_run_is_believed_when_nothing_else_comes():
+    world = World(hold_s=None)
+    world.batch(*range(1, 101))
+    for number in range(7, 11):  # a quiet symbol: one event in a minute
+        world.batch(number)
+        world.now += 60.0
+        assert world.continuity.next_expiry() is None
+        world.continuity.expire()
+        world.flush()
+        assert (world.left[-1], world.duplicates) == (100, 0)
+    world.batch(11)
+    world.flush()
+    assert world.left[100:] == [7, 8, 9, 10, 11]
+    assert world.journal == [(7, 100, State.OPEN, 0), (7, 100, State.LOST, 0)]
+
+
+def test_what_is_doubted_gives_way_when_there_is_no_room():
+    books = Books(bytes_max=3 * size_of((b"10-10", b"B", 0, ROUTE)))
+    books.offer((100, 100), (101, 101), (10, 10), (11, 11), (12, 12), (13, 13))
+    books.expire()
+    assert (books.dropped, books.series.suspects) == (4, [])
+
+
 @given(st.data())
 def test_every_event_leaves_once_and_in_order_and_every_hole_is_told(data):
     world = World(hold_s=5.0, held_max=data.draw(st.integers(3, 30)))
@@ -362,7 +385,8 @@ class Books:
         assert {gap.name for gap in series.gaps} == set(continuity.gaps)
         for hole in series.sequence.holes():
             assert any(gap.hole.first <= hole.first and hole.last <= gap.hole.last for gap in series.gaps)
-        if series.sequence.held or (series.suspects and not continuity.doubts.open):
+        told_by_time = series.repairable or len(series.suspects) >= DOUBTED_FROM
+        if series.sequence.held or (series.suspects and not continuity.doubts.open and told_by_time):
             assert continuity.next_expiry() is not None
 
 

@@ -117,3 +117,48 @@ async def test_not_too_many_are_asked_about_together(autojump_clock):
     for series in due:
         world.ends.answer(series, 1)
     assert [series.symbol for series in await world.ends.wait_due()] == names[-1:]
+
+
+def parse_straight(world, series, *numbers):
+    """What the parser does with events that go on where their series ended, before their batch goes downstream."""
+    world.continuity.begin()
+    world.continuity.touch(series)
+    for number in numbers:
+        if number != series.staged:
+            return False
+        series.staged = number + 1
+    return True
+
+
+async def test_nothing_is_asked_for_again_that_waits_to_go_downstream(autojump_clock):
+    world = World(BTC)
+    world.ends.opened(["btcusdt@trade"])
+    (series,) = await world.ends.wait_due()
+    world.hear(series, 11)
+    world.journal()
+    world.ends.opened(["btcusdt@trade"])
+    assert await world.ends.wait_due() == [series]
+    assert parse_straight(world, series, 12, 13)
+    world.ends.answer(series, 15)
+    assert (world.continuity.gaps, world.journal()) == ({}, [])
+    world.continuity.commit([])
+    assert series.sequence.next_id == 14
+    with trio.move_on_after(1000) as scope:
+        await world.ends.wait_due()
+    assert scope.cancelled_caught
+
+
+async def test_what_the_stream_brings_of_that_which_is_fetched_is_written_once(autojump_clock):
+    world = World(BTC)
+    world.ends.opened(["btcusdt@trade"])
+    (series,) = await world.ends.wait_due()
+    world.hear(series, 11)
+    world.journal()
+    world.ends.opened(["btcusdt@trade"])
+    await world.ends.wait_due()
+    world.ends.answer(series, 15)
+    (gap,) = world.continuity.gaps.values()
+    assert not parse_straight(world, series, 12)  # the one that goes on asks, as both may bring it
+    assert world.continuity.fill(gap, 12, 12, (b"{}", b"BTCUSDT", 12, series.route))
+    world.continuity.commit([Odd(series, 12, 12, (b"{}", b"BTCUSDT", 12, series.route))])
+    assert [value for value, *_ in world.continuity.next_ready(10) if value == b"{}"] == [b"{}"]

@@ -35,6 +35,7 @@ class World:
         happened: what it told of itself, in order.
         published: by symbol, the ids of the trades that the market published, in order.
         fired: the faults that happened.
+        markets: the simulated market at the end, by symbol.
     """
 
     def __init__(self):
@@ -45,6 +46,7 @@ class World:
         self.happened = []
         self.published = {}
         self.fired = []
+        self.markets = {}
 
     def tell(self, event):
         self.happened.append(event)
@@ -91,6 +93,7 @@ async def _live(faults, seed, lasting_s, options):
                 world.service.stop()
         for symbol, market in exchange.source.markets.items():
             world.published[symbol] = [trade.trade_id for trade in market.trades.newest(10**6, until_us=2**63)]
+        world.markets = exchange.source.markets
         world.fired = list(exchange.fired)
         world.status = world.service.status()
     return world

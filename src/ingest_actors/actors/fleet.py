@@ -91,6 +91,10 @@ class Fleet:
         self._changed.set()
         return True
 
+    def wants(self, stream: str) -> bool:
+        """Whether a stream is to be carried."""
+        return self.wanted is not None and stream in self.wanted.streams
+
     async def wait_changed(self) -> None:
         """Until there is something to be brought about."""
         await self._changed.wait()

@@ -8,6 +8,7 @@ Owned by the supervisor, behind all connections, without input or output. Three 
 - Whatever had to wait leaves by `next_ready`, in order. As long as something of a series is there, its new events queue
   up behind it.
 - Whoever repairs takes from `gaps` and brings what was missing (`fill`), or says that it will not come (`skip`).
+- Whoever writes book snapshots has a series withheld while it asks for one (`withhold`), and puts it in (`insert`).
 
 Times are seconds of one clock for holding, and ms of the wall clock for the journal.
 """
@@ -29,6 +30,7 @@ from ingest_actors.binance.sequence import Fate, Hole, Sequence, without
 from ingest_actors.binance.series import Journalled, Odd, Series, size_of
 from ingest_actors.binance.stream_table import Continuity as Kind
 from ingest_actors.binance.stream_table import EventKind, StreamTable
+from ingest_actors.binance.withholdings import Withholdings
 from ingest_actors.messages import Event, Route
 
 _BY_ID = frozenset((Kind.CONSECUTIVE, Kind.OVERLAPPING))
@@ -59,6 +61,8 @@ class Continuity:
         gaps: open gaps by name, oldest first.
         doubts: series of which it is doubtful whether their ids have begun again.
         on_journal: told of every record of the journal.
+        on_book: told of the series of a book when its first update has gone on.
+        on_book_hole: told of what will never come of such a series, before anything behind it has left.
     """
 
     def __init__(
@@ -87,6 +91,10 @@ class Continuity:
         self._marks: Mapping[Place, Mark] = {}
         self._resumed = Reason.RESTARTED
         self._touched: list[Series] = []
+        self.on_book: Callable[[Series], None] = lambda _series: None
+        self.on_book_hole: Callable[[Series, Hole], None] = lambda _series, _hole: None
+        self._withholdings = Withholdings(self._leaving, clock)
+        self._new_books: list[Series] = []
 
     def series(self, kind: EventKind, stream: str, symbol: str, route: Route) -> Series | None:
         """The series that the events of a stream belong to; None when nothing is known of how they follow each other.
@@ -105,6 +113,8 @@ class Continuity:
                 by_ones=kind.continuity is Kind.CONSECUTIVE,
             )  # fmt: skip
             self._series[stream] = known
+            if not known.by_ones:
+                self._new_books.append(known)
             mark = self._marks.get(Place(kind.event_type, symbol))
             if mark is not None:
                 self._resume(known, mark)
@@ -149,6 +159,7 @@ class Continuity:
         for series in self._holding:
             for _ in range(series.sequence.held + len(series.suspects)):
                 yield series.route
+        yield from self._withholdings.routes()
         yield from self._leaving.routes()
 
     # -- for the parser
@@ -173,6 +184,8 @@ class Continuity:
             if reached is not None:  # else nothing of it went straight on
                 series.sequence.next_id = reached
         self._touched.clear()
+        if self._new_books or self._withholdings.begun:
+            self._look_at_books()
         changed = dict.fromkeys(item.series for item in odd)
         for item in odd:
             series = item.series
@@ -260,6 +273,8 @@ class Continuity:
 
     def expire(self) -> None:
         """Holes that have held up their series for long enough hold it up no more."""
+        for series in self._withholdings.expired():
+            self.let_leave(series)
         for series in list(self._holding) if self._leaving.crowded else self._deadlines.take_due(self._clock()):
             while self._held_up_at(series) <= self._clock() or (series.sequence.held and self._leaving.crowded):
                 self._go_on(series)
@@ -268,6 +283,8 @@ class Continuity:
 
     def let_go(self) -> None:
         """Nothing more will come: hold nothing up any longer."""
+        for series in self._withholdings.all():
+            self.let_leave(series)
         for series in list(self._holding):
             self.doubts.dismiss(series)
             while series.sequence.held:
@@ -276,7 +293,53 @@ class Continuity:
 
     def next_expiry(self) -> float | None:
         """When `expire` is due next."""
-        return self._deadlines.next()
+        due = self._deadlines.next()
+        return min((*self._withholdings.due(), *(() if due is None else (due,))), default=None)
+
+    # -- for whoever writes book snapshots
+
+    def withhold(self, series: Series, seconds: float) -> float:
+        """Let nothing of a series leave from now on, until something is put in, or it is let go, or time is over.
+
+        Args:
+            series: of book updates.
+            seconds: how long, at most; no longer if it is withheld already.
+
+        Returns:
+            When time is over.
+        """
+        until = self._withholdings.begin(series, seconds)
+        if not series.touched:
+            self._stage(series)
+        return until
+
+    def insert(self, series: Series, number: int, event: Event) -> bool:
+        """Put a book snapshot before the first update beyond it, and let the series leave.
+
+        Args:
+            series: withheld.
+            number: id of the last update that is in the snapshot.
+            event: its record.
+
+        Returns:
+            Whether it was done: not if the series is not withheld any more, or something beyond the snapshot has left
+            already, or the snapshot is too far ahead to be of the same sequence.
+        """
+        next_id = series.sequence.next_id
+        if next_id is None or number > next_id + JUMP_MAX or not self._withholdings.insert(series, number, event):
+            return False
+        self._settle(series)
+        return True
+
+    def withheld(self, series: Series) -> bool:
+        """Whether a series is withheld."""
+        return series.withheld is not None
+
+    def let_leave(self, series: Series) -> None:
+        """Withhold a series no longer."""
+        if series.withheld is not None:
+            self._withholdings.end(series)
+            self._settle(series)
 
     # -- for whoever can ask the exchange where its ids are
 
@@ -382,6 +445,8 @@ class Continuity:
 
     def _skip(self, series: Series, hole: Hole) -> None:
         """Ids that are all missing will never come."""
+        if not series.by_ones:
+            self.on_book_hole(series, hole)
         if released := series.sequence.skip(hole):
             self._leaving.add(series, released)
             series.held_since = self._clock()
@@ -437,8 +502,11 @@ class Continuity:
         ids = sorted((suspects[first].first, (series.sequence.next_id or 1) - 1))
         gap = self._new_gap(series, Hole(*ids), Reason.EXCHANGE_RESET)
         gap.lost = gap.hole.size
+        self.let_leave(series)
         self._tell(series, gap, State.OPEN)
         self._tell(series, gap, State.LOST)
+        if not series.by_ones:
+            self.on_book_hole(series, Hole(suspects[first].first, suspects[first].first))
         series.sequence = Sequence()
         series.resumed = None
         dropped: Counter[Route] = Counter()
@@ -450,6 +518,17 @@ class Continuity:
                 series.latest_ms = max(series.latest_ms, item.event[2])
         if dropped:
             self.doubts.on_drop(dropped)
+
+    def _look_at_books(self) -> None:
+        """What began while a batch was under way holds from here on."""
+        for series in self._withholdings.under_way():
+            self._stage(series)
+        books, self._new_books = self._new_books, []
+        for series in books:
+            if series.sequence.next_id is None:
+                self._new_books.append(series)
+            else:
+                self.on_book(series)
 
     def _settle(self, series: Series) -> None:
         """After anything was done to a series."""

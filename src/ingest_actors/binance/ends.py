@@ -71,7 +71,13 @@ class Ends:
                 await self._changed.wait()
 
     def answer(self, series: Series, newest: int | None) -> None:
-        """The exchange says which id of a series is its newest; None: it has none."""
+        """The exchange says which id of a series is its newest; None: it has none.
+
+        While a batch that has brought something of it waits to go downstream, nothing can be said: ask again.
+        """
+        if series.touched:
+            self.put_off(series, QUIET_S)
+            return
         ended = self._ended.pop(series, None)
         if ended is not None and newest is not None and _still(series, ended):
             self._continuity.expect(series, newest)

@@ -85,6 +85,13 @@ class Sequence(Generic[I]):
         """Events that wait for what is missing before them."""
         return len(self._held)
 
+    @property
+    def waits(self) -> bool:
+        """Whether something is missing that is waited for, so that whoever brings it must ask before it goes on."""
+        return bool(self._held) or (
+            self.known_to is not None and self.next_id is not None and self.next_id <= self.known_to
+        )
+
     def held_items(self) -> list[I]:
         """Those events, in order."""
         return [held.item for held in self._held]

@@ -33,11 +33,12 @@ class Series:
         suspected_since: when the first of them came.
         resumed: it goes on where an earlier process ended, and nothing has come yet: why ids that are missing before
             whatever comes first are missing.
+        withheld: what would have left, while it waits for something to be put before it; None: nothing waits so.
     """
 
     __slots__ = (
         "by_ones", "gaps", "held_since", "hold_s", "latest_ms", "queued", "reached", "repairable", "resumed",
-        "route", "sequence", "staged", "stream", "suspected_since", "suspects", "symbol", "touched",
+        "route", "sequence", "staged", "stream", "suspected_since", "suspects", "symbol", "touched", "withheld",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +61,7 @@ class Series:
         self.suspects: list[Odd] = []
         self.suspected_since = 0.0
         self.resumed: Reason | None = None
+        self.withheld: list[Event | Journalled] | None = None
 
     @property
     def unbegun(self) -> bool:
@@ -71,9 +73,10 @@ class Series:
         """Whether the parser may go on by itself."""
         return (
             not self.queued
-            and not self.sequence.held
+            and not self.sequence.waits
             and not self.suspects
             and self.resumed is None
+            and self.withheld is None
             and self.sequence.next_id is not None
         )
 

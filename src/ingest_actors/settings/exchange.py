@@ -14,7 +14,6 @@ from ingest_actors.settings.values import listed, matching, none_or, number, one
 _SYMBOL = matching(r"[\w\-.*?\[\]!]{1,50}", "symbols", upper=True)
 _STREAM_TYPE = matching(r"!?[A-Za-z][\w.+:\-]*(@[\w.+:\-]+)*", "stream types")
 _BACKFILL = none_or(listed(one_of("trade", "aggTrade"), "series: trade, aggTrade"))
-_LATER_SNAPSHOTS = "Takes effect with book snapshots, which are not in this version."
 
 
 class ExchangeSettings(BaseModel):
@@ -116,12 +115,9 @@ class ExchangeSettings(BaseModel):
         Spec(
             "A book snapshot is written this often, s, so that readers who come late find a book.",
             number(1, 86_400),
-            later=_LATER_SNAPSHOTS,
         ),
     ] = 3600.0
-    depth_snapshot_limit: Annotated[
-        int, Spec("Price levels a side of a book snapshot.", whole(1, 5000), later=_LATER_SNAPSHOTS)
-    ] = 1000
+    depth_snapshot_limit: Annotated[int, Spec("Price levels a side of a book snapshot.", whole(1, 5000))] = 1000
     backfill: Annotated[
         tuple[str, ...],
         Spec(
