@@ -133,6 +133,7 @@ class Proof:
         self._environ = self.topics.settings | market.settings | {
             "KAFKA_DELIVERY": mode, "BINANCE_STREAM_TYPES": "trade,aggTrade,depth@100ms", "INSTANCE_NAME": prefix,
             "RECONNECT_INTERVAL": "0.3", "MAX_RETRIES": "0",
+            "GAP_HOLD_SECONDS": "60",  # a slow machine is no reason to be late
         } | environ  # fmt: skip
         self._open = ExitStack()
 
