@@ -11,6 +11,8 @@ from typing import Any
 import trio
 
 from ingest_actors.announce import Announcer
+from ingest_actors.binance.dead_letters import DeadLetters
+from ingest_actors.binance.stream_table import StreamTable
 from ingest_actors.bounds import Bounds
 from ingest_actors.checks import start_problems
 from ingest_actors.errors import ActorFailed, IngestError, SettingsError, SinkUnreachable
@@ -22,11 +24,12 @@ from ingest_actors.protocols import FrameTape, Sink
 from ingest_actors.proxies import Proxies
 from ingest_actors.settings import Settings
 from ingest_actors.sources import RECONNECT_MAX_S
+from ingest_actors.spool import with_spool
 from ingest_actors.status import Status
 from ingest_actors.summary import get_metrics
 from ingest_actors.supervision import Backoff
 from ingest_actors.supervision.groups import sort_out
-from ingest_actors.topology import Player, Topology
+from ingest_actors.topology import Player, Topology, topic_names
 
 SINK_CLOSE_S_MAX = 2.0
 """Longest that letting go of the sink may take at the end: everything is acknowledged by then, or given up."""
@@ -113,6 +116,7 @@ class Service:
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._clock_ms = clock_ms
         self._given_sink = sink
+        self._spools = tape is None and player is None
         self._topology = Topology(
             settings,
             network=network or real_network(settings, clock_ms=clock_ms),
@@ -202,6 +206,7 @@ class Service:
         if sink is None:
             return
         try:
+            sink = await self._with_spool(sink)
             async with open_nursery() as nursery:
                 nursery.start_soon(self._tell_ready, task_status)
                 report = await self._topology.run(sink)
@@ -255,6 +260,21 @@ class Service:
                 await self._close(sink, failure)
             raise
         return sink
+
+    async def _with_spool(self, sink: Sink) -> Sink:
+        """The same with a spool before it, by the settings; what is recorded or replayed has its files already."""
+        if not self._spools:
+            return sink
+        topics = topic_names(self.settings)
+        return await with_spool(
+            sink,
+            self.settings,
+            window_bytes=Bounds.of(self.settings.buffer_max_bytes, spool=True).spool,
+            topics=topics._asdict(),
+            refused_event=DeadLetters(StreamTable(topics)).refused_event,
+            announce=self.announcer,
+            clock_ms=self._clock_ms,
+        )
 
     def _tell_unreachable(self, failure: SinkUnreachable, failures: int, retry_in_s: float | None) -> None:
         self.announcer(

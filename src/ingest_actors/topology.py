@@ -78,7 +78,7 @@ class Topology:
         self._network = network
         self._announce = announce
         self._clock_ms = clock_ms
-        self._bounds = Bounds.of(settings.buffer_max_bytes)
+        self._bounds = Bounds.of(settings.buffer_max_bytes, spool=settings.spool_dir is not None)
         table = StreamTable(topic_names(settings))
         self._continuity = Continuity(
             hold_s=self._hold_s,

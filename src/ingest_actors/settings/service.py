@@ -46,18 +46,18 @@ class ServiceSettings(BaseModel):
     spool_dir: Annotated[
         Path | None,
         Spec(
-            "When set, a Kafka outage spills to disk here and drains in order.",
+            "When set, a Kafka outage spills to disk here and drains in order; made if it is not there. One file for"
+            " each `INSTANCE_NAME`: see `docs/how-to/spool.md`.",
             optional(path("a directory")),
-            later="Not in this version: anything but unset is refused.",
         ),
     ] = None
     spool_max_bytes: Annotated[
         int,
         Spec(
-            "Most that the spool holds.",
+            "Most that the spool's file may grow to; some megabytes of SQLite's log lie beside it. Full, what comes"
+            " waits as without a spool.",
             size(1024**2, 1024**5),
             in_bytes=True,
-            later="Takes effect with `SPOOL_DIR`, which is not in this version.",
         ),
     ] = 10 * 1024**3
     shutdown_timeout_seconds: Annotated[
