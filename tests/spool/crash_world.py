@@ -11,6 +11,7 @@ from collections import deque
 from contextlib import suppress
 
 import trio
+from spool_rig import MIB, TOPICS, TRADE, Rig
 from trio.testing import MockClock
 
 from ingest_actors.binance.resume import Place, ResumeState
@@ -21,7 +22,6 @@ from ingest_actors.spool.disk import Disk
 from ingest_actors.spool.file import SpoolFile
 from ingest_actors.spool.opening import _look_through
 from sinks import MemorySink
-from spool_rig import MIB, TOPICS, TRADE, Rig
 
 WHERE = Place("trade", "BTCUSDT")
 

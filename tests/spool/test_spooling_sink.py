@@ -2,9 +2,13 @@
 
 from functools import partial
 
+import pytest
 import trio
+import trio.lowlevel
 from spool_rig import MIB, Rig, batch
 
+from ingest_actors.errors import SinkUnreachable
+from ingest_actors.protocols import Acknowledgement, Refusal
 from ingest_actors.spool.sink import STALL_S
 from sinks import MemorySink
 
@@ -237,3 +241,128 @@ async def test_the_producer_may_die_at_any_time(tmp_path, autojump_clock):
     assert [n for n in rig.numbers() if n % 7] == [n for n in range(1, 121) if n % 7]
     assert rig.figures()[2:4] == (120 - 17, 17)
     assert rig.names().count("spool_started") == 1
+
+
+class NotingSink(MemorySink):
+    """Notes each batch, with its number, when it has accepted it; and each that it was interrupted at."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.accepted = []
+        self.interrupted = []
+
+    async def accept(self, one):
+        try:
+            await super().accept(one)
+        except trio.Cancelled:
+            self.interrupted.append(one)
+            raise
+        self.accepted.append((one, one.spooled))
+
+
+async def test_a_batch_that_was_half_handed_over_is_offered_again_as_the_same_object(tmp_path, autojump_clock, nursery):
+    sink = NotingSink(room=2)
+    rig = Rig(tmp_path / "s", sink)
+    nursery.start_soon(rig.run)
+    sink.pause()
+    rig.put(batch(1), batch(2), batch(3), batch(4))
+    await trio.sleep(STALL_S + 1)
+    assert [one.events[0][2] for one in sink.interrupted] == [3]
+    assert rig.figures() == (4, 0, 0, 0, 4, 0)
+    sink.resume()
+    await trio.sleep(5)
+    assert rig.numbers() == [1, 2, 3, 4]
+    assert sink.interrupted[0] in [one for one, _ in sink.accepted]
+    nursery.cancel_scope.cancel()
+
+
+async def test_numbers_rise_in_the_order_of_acceptance_also_when_a_batch_was_interrupted(tmp_path, autojump_clock):
+    sink = NotingSink(room=1)
+    rig = Rig(tmp_path / "s", sink)
+    first, interrupted, letters = batch(1), batch(2), batch(3)
+    await rig.sink.accept(first)
+    with trio.move_on_after(1):
+        await rig.sink.accept(interrupted)
+    await rig.sink.acknowledged()
+    await rig.sink.accept(letters)
+    await rig.sink.acknowledged()
+    await rig.sink.accept(interrupted)
+    assert [one for one, _ in sink.accepted] == [first, letters, interrupted]
+    assert [number for _, number in sink.accepted] == [1, 3, 4]
+
+
+async def test_an_unreachable_sink_is_an_outage_at_once_not_only_when_it_is_silent_for_long(
+    tmp_path, autojump_clock, nursery
+):
+    rig = Rig(tmp_path / "s")
+    nursery.start_soon(rig.run)
+    rig.inner.pause()
+    status = rig.inner.status
+    rig.inner.status = lambda: status()._replace(reachable=False, detail="no broker answers")
+    rig.put(batch(1))
+    await trio.sleep(0.3)
+    assert rig.figures() == (1, 0, 0, 0, 1, 0)
+    assert rig.told[0][2]["cause"] == "no broker answers"
+    assert rig.sink.status().reachable, "the spool accepts"
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_sink_that_breaks_again_and_again_ends_the_service_although_the_disk_takes_everything(
+    tmp_path, autojump_clock
+):
+    rig = Rig(tmp_path / "s", breaks_max=2)
+    rig.inner.pause()
+
+    async def spoil():
+        for n in range(100):
+            await rig.put_all(batch(n))
+            await trio.sleep(5)
+            rig.inner.break_now()
+
+    with pytest.RaisesGroup(pytest.RaisesExc(SinkUnreachable, match="3 fatal producer errors in a row")):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(spoil)
+            await rig.run()
+
+
+async def test_dead_letters_that_are_refused_for_good_stop_the_drain_and_nothing_is_lost(tmp_path, autojump_clock):
+    rig = Rig(tmp_path / "s")
+    rig.inner.pause()
+    rig.put(batch(1, 2))
+    rig.inbox.close()
+    await rig.run()
+    await rig.sink.aclose()
+    for _ in range(2):
+        sink = MemorySink()
+        sink._write = lambda one: Acknowledgement(one, [Refusal(at, "bad", "no") for at in range(len(one))])
+        rig = Rig(tmp_path / "s", sink)
+        with pytest.RaisesGroup(pytest.RaisesExc(SinkUnreachable, match="refuses a dead letter: no")):
+            await rig.run()
+        await rig.sink.aclose()
+        assert rig.file.events == 2
+    rig = Rig(tmp_path / "s")
+    with trio.move_on_after(5):
+        await rig.run()
+    assert [(event[2], event[3].dead_letter) for event in rig.inner.written] == [(1, False), (2, False)]
+
+
+async def test_dead_letters_from_the_spool_outlive_a_restart(tmp_path, autojump_clock):
+    first = Rig(tmp_path / "s", MemorySink(refuse=lambda event: "too_large" if event[2] == 2 else None))
+    first.inner.pause()
+    first.put(batch(1, 2, 3))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(first.run)
+        await trio.sleep(3)
+        first.inner.resume()
+        while not first.inner.written:
+            await trio.testing.wait_all_tasks_blocked()
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    await first.sink.aclose()
+    second = Rig(tmp_path / "s")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(second.run)
+        await trio.sleep(3)
+        nursery.cancel_scope.cancel()
+    dead = [event for event in (*first.inner.written, *second.inner.written) if event[3].dead_letter]
+    assert [event[2] for event in dead][:1] == [2]

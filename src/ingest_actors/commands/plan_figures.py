@@ -79,7 +79,7 @@ def figures(settings: Settings, streams: Sequence[str], *, asked_twice: bool = F
     """
     connections = tuple(_carried(carried) for carried in assign(streams).values())
     open_s = attempts_take_s(len(connections))
-    bounds = Bounds.of(settings.buffer_max_bytes)
+    bounds = Bounds.of(settings.buffer_max_bytes, spool=settings.spool_dir is not None)
     read_ahead = bounds.read_ahead_of_each(len(connections) + SPARE_CONNECTIONS)
     last_s = max((connection.subscribe_s for connection in connections), default=0.0)
     info = WEIGHTS["exchangeInfo"]
@@ -97,6 +97,7 @@ def figures(settings: Settings, streams: Sequence[str], *, asked_twice: bool = F
         memory={
             "kafka_queue": bounds.sink,
             "batches": bounds.batches_mailbox,
+            **({"spool": bounds.spool} if bounds.spool else {}),
             "events": bounds.events_mailbox,
             "frames": bounds.frames_mailbox,
             "read_ahead_of_each_connection": read_ahead,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -147,17 +147,14 @@ class SpoolFile:
         entries: list[Entry] = []
         taken = 0
         try:
-            rows = self._connection().execute(_READ, (after, first, last))
-            for number, received_at_ms, events, size, tries, checksum, content in rows:
-                if entries and taken + size > size_bytes:
-                    break
-                if crc32(content) != checksum:
-                    if entries:
+            with closing(self._connection().execute(_READ, (after, first, last))) as rows:
+                for number, received_at_ms, events, size, tries, checksum, content in rows:
+                    if entries and (taken + size > size_bytes or crc32(content) != checksum):
                         break
-                    raise SpoolCorrupt(str(self.path), f"batch {number} is not what was written", number=number)
-                entries.append(Entry(number, received_at_ms, events, size, tries, content))
-                taken += size
-            rows.close()
+                    if crc32(content) != checksum:
+                        raise SpoolCorrupt(str(self.path), f"batch {number} is not what was written", number=number)
+                    entries.append(Entry(number, received_at_ms, events, size, tries, content))
+                    taken += size
         except sqlite3.Error as error:
             raise self._translated(error) from error
         return entries

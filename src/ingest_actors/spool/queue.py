@@ -93,7 +93,7 @@ class SpoolQueue:
         self.drained = self.deleted = self.cursor = 0
         self._disk_last = 0 if left is None else left
         self._kept: dict[int, EventBatch] = {}
-        self._owed: deque[int] = deque()
+        self._owed: list[int] = []
 
     @property
     def unread(self) -> bool:
@@ -103,7 +103,7 @@ class SpoolQueue:
     @property
     def deletable(self) -> int:
         """Up to which number nothing on the disk is needed any more."""
-        return min(self.drained, self._owed[0] - 1) if self._owed else self.drained
+        return min(self.drained, min(self._owed) - 1) if self._owed else self.drained
 
     def number(self, batch: EventBatch) -> None:
         """Give a batch the next number; one that was offered again at once keeps its own."""
@@ -147,8 +147,13 @@ class SpoolQueue:
         self.pending_bytes = 0
         self.straight = True
 
-    def take(self, acknowledgement: Acknowledgement) -> Slot:
-        """The inner sink has settled the oldest batch that it has; what is to be told of it becomes ready."""
+    def take(self, acknowledgement: Acknowledgement, letters: EventBatch | None = None) -> None:
+        """The inner sink has settled the oldest batch that it has; what is to be told of it becomes ready.
+
+        Args:
+            acknowledgement: its own.
+            letters: the dead letters of what was refused of a batch that nobody waits for.
+        """
         slot = self.lent.popleft()
         assert slot.batch is acknowledgement.batch
         slot.acked = True
@@ -158,24 +163,12 @@ class SpoolQueue:
         else:
             self.unsaved -= 1
         if slot.told:
-            self._safe(slot)
+            if letters is None:
+                self._safe(slot)
+            else:
+                self._owe(letters, slot)
             acknowledgement = acknowledgement._replace(settled=Settled.RECOVERED)
         self.ready.append(acknowledgement)
-        return slot
-
-    def owe(self, letters: EventBatch, slot: Slot) -> None:
-        """Events of a batch that nobody waits for were refused: their dead letters come last.
-
-        Until those are safe the batch stays on the disk.
-        """
-        self._owed.append(slot.number)
-        self.number(letters)
-        owed = Slot(letters, told=True, tries=slot.tries + 1, replaces=slot.number)
-        if self.straight:
-            self.unsaved += 1
-            self.next.append(owed)
-        else:
-            self._append(owed)
 
     # -- to the disk
 
@@ -249,6 +242,19 @@ class SpoolQueue:
         self.pending = deque(slot for slot in self.pending if slot.told)
         self.pending_bytes = sum(slot.batch.size_bytes for slot in self.pending)
         self.unsaved = sum(not slot.on_disk for slot in self.next)
+
+    def _owe(self, letters: EventBatch, slot: Slot) -> None:
+        """Dead letters come last; until they are safe, what they were made from stays on the disk."""
+        source = slot.number if slot.on_disk or slot.replaces is None else slot.replaces
+        if source not in self._owed:
+            self._owed.append(source)
+        self.number(letters)
+        owed = Slot(letters, told=True, tries=slot.tries + 1, replaces=source)
+        if self.straight:
+            self.unsaved += 1
+            self.next.append(owed)
+        else:
+            self._append(owed)
 
     def _append(self, slot: Slot) -> None:
         self.pending.append(slot)

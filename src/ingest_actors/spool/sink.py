@@ -283,11 +283,14 @@ class SpoolingSink:
         """Note what the inner sink has settled, in one synchronous step."""
         queue = self._queue
         self._quiet_since = trio.current_time()
-        slot = queue.take(acknowledgement)
+        slot = queue.lent[0]
         if slot.told:
-            if acknowledgement.refused and acknowledgement.letters is None:
-                queue.owe(self._letters(slot, acknowledgement), slot)
+            owed = acknowledgement.refused and acknowledgement.letters is None
+            letters = self._letters(slot, acknowledgement) if owed else None
+            queue.take(acknowledgement, letters)
             self._writer.recovered += len(slot.batch)
+        else:
+            queue.take(acknowledgement)
         if self._stalled:
             self._stalled = False
             self._tell()
