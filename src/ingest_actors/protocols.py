@@ -58,6 +58,8 @@ class SpoolStatus(NamedTuple):
     """How many wait to be written to Kafka, or for its acknowledgement."""
     detail: str = ""
     """Why it takes nothing in, for people; empty when it would."""
+    held_up_ms: int = 0
+    """When it last held up what came because it took nothing in: wall clock, ms since the epoch; 0: never."""
 
 
 class SinkStatus(NamedTuple):

@@ -167,6 +167,7 @@ async def test_a_full_spool_holds_up_what_comes_and_loses_nothing(tmp_path, auto
     assert rig.file.used_bytes <= MIB
     assert not rig.sink.status()._replace(reachable=False).reachable
     assert "SPOOL_MAX_BYTES" in rig.sink.status().spool.detail
+    assert rig.sink.status().spool.held_up_ms == 777
     rig.inner.resume()
     await trio.sleep(60)
     assert rig.numbers() == list(range(3000))

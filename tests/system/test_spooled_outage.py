@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import logging
 import os
 import threading
@@ -173,3 +174,45 @@ def test_a_second_process_with_the_same_spool_is_refused_and_the_first_goes_on(
     wait_until(lambda: service.total("delivered") > before + RATE)
     flow.stop.set()
     service.stop()
+
+
+def test_a_full_spool_holds_up_the_reading_and_what_that_costs_is_in_the_journal(
+    exchange, serve, pausable, paused_topics, tmp_path
+):
+    trades, stop = Trades(SYMBOLS), threading.Event()
+    cuts = []
+
+    def script(client):
+        for chunk in trades.chunks():
+            if stop.is_set():
+                break
+            try:
+                client.send(chunk, patience_s=6)
+            except TimeoutError:
+                cuts.append(client.number)
+                client.cut()
+
+    spool = {"SPOOL_DIR": str(tmp_path / "spool"), "SPOOL_MAX_BYTES": "4MiB", "BUFFER_MAX_BYTES": "8MiB"}
+    service = serve(exchange(script).settings, paused_topics.settings, spool, BACKFILL="off", RECONNECT_INTERVAL="0.2")
+    wait_until(lambda: service.total("delivered") > RATE)
+    pausable.pause()
+    service.wait_for("spool_full")
+    assert (tmp_path / "spool" / "binance-ingest.spool").stat().st_size <= 4 * 1024 * 1024
+    wait_until(lambda: cuts)
+    assert ready_status(service) == 503
+    pausable.resume()
+    service.wait_for("spool_drained")
+    service.wait_for("gap_lost", count=len(SYMBOLS))
+    stop.set()
+    time.sleep(1)
+    ledger = service.stop()["ledger"]
+    assert ledger["received"] == ledger["delivered"] == paused_topics.count("raw")
+    told = [json.loads(record.value()) for record in paused_topics.read("gaps")]
+    assert {gap["reason"] for gap in told} == {"spool_full"}
+    missing = {
+        (gap["symbol"].encode(), number)
+        for gap in told if gap["state"] == "lost"
+        for number in range(gap["first_id"], gap["last_id"] + 1)
+    }  # fmt: skip
+    for key, numbers in numbers_of(paused_topics.read("raw")).items():
+        assert numbers == [number for number in range(1, numbers[-1] + 1) if (key, number) not in missing]

@@ -75,6 +75,7 @@ class Continuity:
         self._hold_s = hold_s
         self._late = late
         self.on_journal: Callable[[Gap, State], None] = lambda _gap, _state: None
+        self.spool_full_ms: Callable[[], int] = lambda: 0
         self._held_max = held_max
         self._clock = clock
         self._clock_ms = clock_ms
@@ -285,6 +286,8 @@ class Continuity:
             self._tell(series, gap, State.OPEN)
 
     def _new_gap(self, series: Series, hole: Hole, reason: Reason) -> Gap:
+        if reason is Reason.DISCONNECTED and series.latest_ms <= self.spool_full_ms() > 0:
+            reason = Reason.SPOOL_FULL  # nothing was read, so that the exchange hung up
         return Gap(
             series.stream,
             series.symbol,

@@ -115,6 +115,8 @@ class SpoolingSink:
         self._finishing = False
         self._stalled = False
         self._quiet_since = 0.0
+        self._held_up_ms = 0
+        self._holding_up = False
 
     # -- what the producer asks for
 
@@ -129,6 +131,7 @@ class SpoolingSink:
             queue.ready.append(known)
             self._tell_ready()
             return
+        self._holding_up = False
         while True:
             if queue.straight:
                 if not queue.next and not self._feeding:
@@ -139,7 +142,9 @@ class SpoolingSink:
                 queue.put(batch, keep=self._touched.pop(id(batch), None) is not None)
                 self._tell()
                 return
-            await self._change()
+            elif self._writer.trouble:
+                self._holding_up = True
+            await self._wait_for_room()
 
     async def acknowledged(self) -> Acknowledgement:
         """What became of the oldest batch; or of one that was read back, which comes beside these."""
@@ -172,7 +177,9 @@ class SpoolingSink:
             reachable=reachable,
             detail="" if reachable else f"{status.detail or 'no broker answers'}; and the spool does not: {trouble}",
             queue_bytes=status.queue_bytes + sum(slot.batch.size_bytes for slot in self._queue.next),
-            spool=SpoolStatus(file.used_bytes, file.events, trouble),
+            spool=SpoolStatus(
+                file.used_bytes, file.events, trouble, self._clock_ms() if self._holding_up else self._held_up_ms
+            ),
         )
 
     async def drive(self) -> None:
@@ -220,6 +227,14 @@ class SpoolingSink:
             queue.lend(Slot(batch))
             return True
         return False
+
+    async def _wait_for_room(self) -> None:
+        try:
+            await self._change()
+        finally:
+            if self._holding_up:
+                self._held_up_ms = self._clock_ms()
+                self._holding_up = False
 
     async def _feed(self) -> None:
         """Give the inner sink what lies on the disk, oldest first, and then what waits in memory."""
