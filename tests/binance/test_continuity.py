@@ -466,12 +466,12 @@ def test_a_stop_loses_what_nobody_repairs():
 
 def test_a_gap_that_a_full_spool_brought_about_says_so():
     world = World()
-    world.feed([1, 2])
+    world.batch(1, 2)
     world.series.latest_ms = 5_000
     world.continuity.spool_full_ms = lambda: 4_999
-    world.feed([4])
+    world.batch(4)
     assert [gap.reason for gap in world.continuity.gaps.values()] == [Reason.DISCONNECTED]
     world.continuity.spool_full_ms = lambda: 5_001
     world.series.latest_ms = 5_000
-    world.feed([6])
+    world.batch(4, 6)
     assert [gap.reason for gap in world.continuity.gaps.values()] == [Reason.DISCONNECTED, Reason.SPOOL_FULL]

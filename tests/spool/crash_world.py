@@ -15,6 +15,7 @@ from spool_rig import MIB, TOPICS, TRADE, Rig
 from trio.testing import MockClock
 
 from ingest_actors.binance.resume import Place, ResumeState
+from ingest_actors.errors import SinkBroken
 from ingest_actors.messages import EventBatch
 from ingest_actors.protocols import Acknowledgement
 from ingest_actors.spool.codec import BatchCodec
@@ -37,6 +38,7 @@ class Kafka:
         written: numbers of the trades, as a reader of committed records sees them.
         state: as a restart reads it.
         paused: an outage.
+        unruly: commits may fail, with an outcome that only a reset tells.
     """
 
     def __init__(self):
@@ -44,6 +46,7 @@ class Kafka:
         self.dead = []
         self.state = ResumeState("i")
         self.paused = False
+        self.unruly = True
 
     def take_state(self, state):
         change = state.change()
@@ -85,7 +88,9 @@ class TransactionalSink(MemorySink):
                     await self._change()
                 continue
             await trio.sleep(0.1 * self.rng.random())
-            if not self.kafka.paused:
+            if self.kafka.unruly and self.rng.random() < 0.05:
+                self._commit_with_unknown_outcome()
+            elif not self.kafka.paused:
                 self._commit()
             await trio.sleep(0.1 * self.rng.random())
         await trio.lowlevel.checkpoint()
@@ -100,14 +105,24 @@ class TransactionalSink(MemorySink):
         self.open.clear()
         self.ring()
 
-    async def reset(self):
-        self.open.clear()
-        self.broken = None
-        self.resets += 1
+    def _commit_with_unknown_outcome(self):
         if self.rng.random() < 0.5:
+            self._commit()
+        self.break_now("nobody knows")
+        if self.rng.random() < 0.5:
+            self.kafka.paused = True
+        raise SinkBroken(self.broken)
+
+    async def reset(self):
+        """Only Kafka can tell what became of the last commit."""
+        await trio.sleep(0.1 * self.rng.random())
+        while self.kafka.paused:  # noqa: ASYNC110 - a switch of the test's
             await trio.sleep(0.1)
         self.known |= {id(batch): batch for batch in self.committed}
+        self.open.clear()
         self.committed.clear()
+        self.broken = None
+        self.resets += 1
 
 
 class PlainSink(MemorySink):
@@ -158,7 +173,7 @@ class World:
         if not last:
             self.kafka.paused = self.rng.random() < 0.3
         else:
-            self.kafka.paused = False
+            self.kafka.paused = self.kafka.unruly = False
         sink = (TransactionalSink if self.exactly_once else PlainSink)(self.kafka, self.rng)
         marks = self.kafka.state.copy()
         file = SpoolFile(self.path, bytes_max=1024 * MIB)

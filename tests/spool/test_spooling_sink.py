@@ -367,3 +367,63 @@ async def test_dead_letters_from_the_spool_outlive_a_restart(tmp_path, autojump_
         nursery.cancel_scope.cancel()
     dead = [event for event in (*first.inner.written, *second.inner.written) if event[3].dead_letter]
     assert [event[2] for event in dead][:1] == [2]
+
+
+async def test_a_sink_that_cannot_start_afresh_before_the_outage_ends_does_not_hold_up_the_spool(
+    tmp_path, autojump_clock, nursery
+):
+    """As with transactions: one that outlived its timeout breaks, and a new producer needs the brokers."""
+    rig = Rig(tmp_path / "s")
+    reset, kafka_is_back = rig.inner.reset, trio.Event()
+
+    async def slow_reset():
+        await kafka_is_back.wait()
+        await reset()
+
+    rig.inner.reset = slow_reset
+    nursery.start_soon(rig.run)
+    rig.inner.pause()
+    await rig.put_all(*(batch(n) for n in range(100)))
+    await trio.sleep(5)
+    rig.inner.break_now("the transaction is too old")
+    await rig.put_all(*(batch(n) for n in range(100, 20_000)))
+    await trio.sleep(60)
+    assert rig.figures() == (20_000, 0, 0, 0, 20_000, 0)
+    assert rig.sink.status().reachable
+    kafka_is_back.set()
+    rig.inner.resume()
+    await trio.sleep(60)
+    assert rig.numbers() == list(range(20_000))
+    assert rig.figures() == (20_000, 20_000, 20_000, 0, 20_000, 0)
+    assert rig.names() == ["spool_started", "sink_reset", "spool_drained"]
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_sink_that_breaks_and_mends_at_once_does_not_touch_the_disk(tmp_path, autojump_clock, nursery):
+    rig = Rig(tmp_path / "s", MemorySink(delay_s=1))
+    nursery.start_soon(rig.run)
+    rig.put(batch(1), batch(2))
+    await trio.sleep(0.5)
+    rig.inner.break_now()
+    await trio.sleep(0.1)
+    rig.put(batch(3))
+    await trio.sleep(5)
+    assert rig.numbers() == [1, 2, 3]
+    assert rig.figures() == (3, 0, 3, 0, 0, 0)
+    assert rig.names() == ["sink_reset"]
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_batch_that_is_offered_again_after_a_reset_keeps_its_number(tmp_path, autojump_clock, nursery):
+    """It may be written already, with this number in the state."""
+    sink = NotingSink(delay_s=1)
+    rig = Rig(tmp_path / "s", sink)
+    nursery.start_soon(rig.run)
+    rig.put(batch(1), batch(2))
+    await trio.sleep(0.5)
+    sink.break_now()
+    await trio.sleep(5)
+    rig.put(batch(3))
+    await trio.sleep(5)
+    assert [(one.events[0][2], number) for one, number in sink.accepted] == [(1, 1), (2, 2), (1, 1), (2, 2), (3, 3)]
+    nursery.cancel_scope.cancel()

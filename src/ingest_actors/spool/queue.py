@@ -92,6 +92,7 @@ class SpoolQueue:
         self.again: dict[int, Acknowledgement] = {}
         self.drained = self.deleted = self.cursor = 0
         self._disk_last = 0 if left is None else left
+        self._placed = self._disk_last
         self._kept: dict[int, EventBatch] = {}
         self._owed: list[int] = []
 
@@ -106,10 +107,15 @@ class SpoolQueue:
         return min(self.drained, min(self._owed) - 1) if self._owed else self.drained
 
     def number(self, batch: EventBatch) -> None:
-        """Give a batch the next number; one that was offered again at once keeps its own."""
-        if batch.spooled is None or batch.spooled != self.last:
+        """Give a batch the next number.
+
+        One that was offered before keeps its own, unless something else has got in before it: the inner sink may have
+        written it, with that number in the state, and not be able to say so yet.
+        """
+        if batch.spooled is None or batch.spooled < self._placed:
             self.last += 1
             batch.spooled = self.last
+        self._placed = batch.spooled
 
     # -- to the inner sink
 
@@ -230,8 +236,13 @@ class SpoolQueue:
 
     # --
 
-    def reset(self) -> None:
-        """The inner sink has forgotten everything: what is on the disk is lent again, the rest is offered again."""
+    def reset(self) -> list[EventBatch]:
+        """The inner sink has forgotten everything: what is on the disk is lent again, the rest is offered again.
+
+        Returns:
+            Batches that it has had and that will be offered again: it may know what became of them.
+        """
+        had = [slot.batch for slot in self.lent if not slot.told]
         assert not self.writing
         recovered = deque(ready for ready in self.ready if ready.settled is Settled.RECOVERED)
         self.again |= {id(ready.batch): ready for ready in self.ready if ready.settled is not Settled.RECOVERED}
@@ -242,6 +253,8 @@ class SpoolQueue:
         self.pending = deque(slot for slot in self.pending if slot.told)
         self.pending_bytes = sum(slot.batch.size_bytes for slot in self.pending)
         self.unsaved = sum(not slot.on_disk for slot in self.next)
+        self._placed = max([self._disk_last, *(slot.number for slot in (*self.next, *self.pending))])
+        return had
 
     def _owe(self, letters: EventBatch, slot: Slot) -> None:
         """Dead letters come last; until they are safe, what they were made from stays on the disk."""

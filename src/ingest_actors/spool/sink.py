@@ -113,6 +113,7 @@ class SpoolingSink:
         self._settling: trio.CancelScope | None = None
         self._feeding = False
         self._finishing = False
+        self._resetting = False
         self._stalled = False
         self._quiet_since = 0.0
         self._held_up_ms = 0
@@ -151,6 +152,9 @@ class SpoolingSink:
         await trio.lowlevel.checkpoint_if_cancelled()
         ready = self._queue.ready
         while not ready:
+            if self._resetting:
+                await self._change()
+                continue
             with trio.CancelScope() as scope:
                 self._settling = scope
                 try:
@@ -163,9 +167,14 @@ class SpoolingSink:
         return ready.popleft()
 
     async def reset(self) -> None:
-        """Let the inner sink start afresh. What is on the disk is not needed again from the caller."""
-        await self.inner.reset()
-        self._queue.reset()
+        """Have the inner sink start afresh. What is on the disk is not needed again from the caller.
+
+        That may have to wait for the end of an outage; so `drive` does it, and what comes meanwhile goes to the disk.
+        """
+        await trio.lowlevel.checkpoint()
+        self._touched |= {id(batch): batch for batch in self._queue.reset()}
+        self._queue.straight = False
+        self._resetting = True
         self._stalled = False
         self._quiet_since = trio.current_time()
 
@@ -240,7 +249,9 @@ class SpoolingSink:
         """Give the inner sink what lies on the disk, oldest first, and then what waits in memory."""
         queue, bounds = self._queue, self._bounds
         while True:
-            if self._lending is not None or self._finishing:
+            if self._resetting:
+                await self._reset_inner()
+            elif self._lending is not None or self._finishing:
                 await self._change()
             elif queue.next:
                 if queue.lent and queue.lent_bytes + queue.next[0].batch.size_bytes > bounds.window - bounds.chunk:
@@ -256,6 +267,13 @@ class SpoolingSink:
             else:
                 queue.go_straight()
                 self._tell()
+
+    async def _reset_inner(self) -> None:
+        await self.inner.reset()
+        self._resetting = False
+        self._stalled = False
+        self._quiet_since = trio.current_time()
+        self._tell()
 
     async def _feed_next(self) -> None:
         self._note_waiting()
@@ -273,13 +291,14 @@ class SpoolingSink:
         queue = self._queue
         while True:
             await trio.sleep(WATCH_S)
-            waiting = bool(queue.lent) or self._lending is not None or self._feeding
+            waiting = bool(queue.lent) or self._lending is not None or self._feeding or self._resetting
             quiet_s = trio.current_time() - self._quiet_since
-            stalled = waiting and (quiet_s > self._bounds.stall_s or not self.inner.status().reachable)
+            unreachable = not (self._resetting or self.inner.status().reachable)
+            stalled = waiting and (unreachable or quiet_s > self._bounds.stall_s)
             if stalled == self._stalled:
                 continue
             self._stalled = stalled
-            if stalled and queue.straight:
+            if stalled:
                 self._leave_straight(quiet_s)
             self._tell()
 
