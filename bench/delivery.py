@@ -42,14 +42,17 @@ MODES = ("at_least_once", "exactly_once")
 TOPICS = ("RAW_EVENTS", "TRADES", "DEPTH", "DEAD_LETTERS", "GAPS", "STATE")
 
 
-def run_once(mode: str, messages: int, servers: str, log_dir: Path, label: str, interval_ms: int) -> dict[str, Any]:
+def run_once(mode: str, options: argparse.Namespace, servers: str, log_dir: Path, label: str) -> dict[str, Any]:
     """One run; its figures."""
+    messages: int = options.messages
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
     topics = {f"KAFKA_TOPIC_{name}": f"delivery-{label}-{name.lower()}" for name in TOPICS}
     written = [topics["KAFKA_TOPIC_RAW_EVENTS"], topics["KAFKA_TOPIC_TRADES"], topics["KAFKA_TOPIC_DEPTH"]]
     create_topics(admin, written, PARTITIONS)
     log = log_dir / f"{label}.log"
-    with Process([str(BENCH / "blaster.py"), "--messages", str(messages)], clean_env(), log_dir / "blaster.log") as feed:
+    with Process(
+        [str(BENCH / "blaster.py"), "--messages", str(messages)], clean_env(), log_dir / "blaster.log"
+    ) as feed:
         exchange = feed.line(120)
         env = clean_env(
             BINANCE_WS_URL=exchange["ws_url"],
@@ -58,7 +61,7 @@ def run_once(mode: str, messages: int, servers: str, log_dir: Path, label: str, 
             BINANCE_STREAM_TYPES="aggTrade,depth@100ms",
             KAFKA_BOOTSTRAP_SERVERS=servers,
             KAFKA_DELIVERY=mode,
-            KAFKA_COMMIT_INTERVAL_MS=str(interval_ms),
+            KAFKA_COMMIT_INTERVAL_MS=str(options.interval_ms),
             INSTANCE_NAME=label,
             HTTP_PORT="0",
             **topics,
@@ -104,7 +107,7 @@ def main() -> int:
         for pair in range(options.pairs):
             for mode in MODES if pair % 2 == 0 else reversed(MODES):
                 label = f"{pair}-{mode.replace('_', '-')}"
-                runs.append(run_once(mode, options.messages, servers, Path(logs), label, options.interval_ms))
+                runs.append(run_once(mode, options, servers, Path(logs), label))
                 print(json.dumps(runs[-1]), flush=True)
     names = ("messages_per_s", "cpu_us_per_message", "state_offsets_per_s", "memory_peak_mib")
     figures = {
