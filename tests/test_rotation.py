@@ -10,9 +10,11 @@ import trio
 
 from ingest_actors import sources
 from ingest_actors.binance.planning import assign
+from ingest_actors.messages import FrameBatch
+from ingest_actors.service import Service
 from ingest_actors.simulator.faults import Cut, Fault, HalfOpen, NoReply, RefuseHandshake, Slow
 from sinks import MemorySink
-from test_service import Told, settings, simulated
+from test_service import START_MS, Told, settings, simulated
 
 EVERY_TYPE = (
     "trade,aggTrade,depth@100ms,depth5@100ms,bookTicker,kline_1s,kline_1m,miniTicker,ticker,ticker_1h,avgPrice,"
@@ -298,3 +300,33 @@ async def test_streams_that_come_and_go_in_the_overlap_are_on_the_new_connection
         assert list(service.streams()) == ["ws-1.2"]
         await stop(service)
     assert_whole(sink)
+
+
+def recorded(stream, at, **fields):
+    """A message as it stands in a recording."""
+    data = {"E": START_MS + at, "s": "BTCUSDT"} | fields
+    return json.dumps({"stream": stream, "data": data}, separators=(",", ":")).encode()
+
+
+async def test_a_recording_of_an_overlap_is_played_without_repetition_and_without_loss(autojump_clock):
+    def trade(number):
+        return recorded("btcusdt@trade", number, e="trade", t=number, p="1", q="1", T=START_MS)
+
+    def ticker(number):
+        return recorded("btcusdt@ticker", number, e="24hrTicker", p="1")
+
+    async def play(outbox):
+        for connection, numbers in (
+            ("ws-1", (1, 2, 3)), ("ws-1.2", (5, 6)), ("ws-1", (4, 5)), ("ws-1.2", (7,)), ("ws-1", (6, 7)),
+        ):  # fmt: skip
+            frames = [make(number) for number in numbers for make in (trade, ticker)]
+            await outbox.put(FrameBatch(frames, received_at_ms=START_MS, connection=connection))
+            await trio.sleep(0.01)
+
+    sink = MemorySink()
+    service = Service(settings(backfill="off"), sink=sink, player=play, clock_ms=lambda: START_MS)
+    await service.run()
+    found = assert_whole(sink)
+    assert [event["t"] for event in found["trade", b"BTCUSDT", ""]] == [1, 2, 3, 4, 5, 6, 7]
+    assert [event["E"] - START_MS for event in found["ticker", b"BTCUSDT", ""]] == [1, 2, 3, 5, 6, 7]
+    assert service.report.ledger.difference == 0

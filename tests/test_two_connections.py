@@ -47,7 +47,7 @@ async def test_one_that_is_cut_again_and_again_is_not_seen_in_the_record(autojum
 
 
 async def test_the_two_are_on_different_endpoints_whatever_happens(autojump_clock, nursery):
-    async with simulated(nursery) as world:
+    async with simulated(nursery, activity=0.3) as world:
         sink = MemorySink()
         given = TWO | {"binance_ws_url": "ws://one,ws://two", "ws_rotate_after_seconds": 60}
         service = world.service(sink, **given, reconnect_interval=0.5, max_retries=0)
@@ -56,6 +56,7 @@ async def test_the_two_are_on_different_endpoints_whatever_happens(autojump_cloc
         await service.wait_ready()
         for _ in range(8):
             await service.wait_ready()
+            await trio.sleep(1)
             assert {c.url for c in service.status().connections} == {"ws://one/stream", "ws://two/stream"}
             world.exchange.inflict(Fault(Cut(), connections={min(world.exchange.server.connections)}))
             await trio.sleep(20)

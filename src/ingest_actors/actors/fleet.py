@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,8 @@ STREAMS_TOLD_MAX = 20
 
 LANE_LETTERS = ("", "b")
 """What the names of connections end with that carry what others carry too."""
+
+_BESIDE = re.compile(r"ws-\d+(?:b|b?\.\d+)")
 
 Assign = Callable[[Sequence[str], Mapping[str, Sequence[str]], Mapping[str, str]], Mapping[str, Sequence[str]]]
 """Plans which connection carries which streams, given what they carry and which streams are to leave which."""
@@ -296,3 +299,8 @@ def next_name(name: str) -> str:
     """The name of a connection that takes the place of another: ``ws-1``, ``ws-1.2``, ``ws-1.3``."""
     place, _, generation = name.partition(".")
     return f"{place}.{int(generation or 1) + 1}"
+
+
+def beside_another(name: str) -> bool:
+    """Whether a connection of this name, as a recording has it, has brought what another one brought as well."""
+    return _BESIDE.fullmatch(name) is not None

@@ -82,6 +82,7 @@ class Continuity:
         self._clock_ms = clock_ms
         self._series: dict[str, Series] = {}
         self._shared: Mapping[str, float] = {}
+        self._wait_s = 0.0
         self._touched: list[Series] = []
 
     def series(self, kind: EventKind, stream: str, symbol: str, route: Route) -> Series | None:
@@ -100,7 +101,7 @@ class Continuity:
                 stream, symbol, route, hold_s=hold_s or 0.0, repairable=hold_s is not None,
                 by_ones=kind.continuity is Kind.CONSECUTIVE,
             )  # fmt: skip
-            known.wait_s = self._shared.get(stream, 0.0)
+            known.wait_s = self._shared.get(stream, self._wait_s)
             self._series[stream] = known
         return known
 
@@ -115,6 +116,11 @@ class Continuity:
                 self._series[stream].wait_s = waits_s.get(stream, 0.0)
         self._shared = waits_s
         self._leaving.ring()
+
+    def share_everything(self, wait_s: float) -> None:
+        """Any stream may come by more than one connection, for good."""
+        self._wait_s = wait_s
+        self.share(dict.fromkeys(self._series, wait_s))
 
     def waits(self, streams: Iterable[str]) -> bool:
         """Whether anything of these streams waits for something that is missing before it."""
