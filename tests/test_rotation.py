@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from ingest_actors import sources
+from ingest_actors.actors.rotation import replacements_max
 from ingest_actors.binance.planning import assign
 from ingest_actors.messages import FrameBatch
 from ingest_actors.service import Service
@@ -109,6 +110,11 @@ class Looks:
 def streams_max(monkeypatch):
     """Has connections carry few streams, so that there are several."""
     return lambda most: monkeypatch.setattr(sources, "assign", partial(assign, streams_max=most))
+
+
+@pytest.mark.parametrize(("connections", "at_once"), [(1, 1), (4, 1), (5, 2), (16, 4), (17, 4), (200, 4)])
+def test_so_many_connections_are_replaced_at_the_same_time(connections, at_once):
+    assert replacements_max(connections) == at_once
 
 
 async def test_five_connections_are_replaced_and_nothing_is_missing_doubled_or_out_of_order(

@@ -270,6 +270,11 @@ class Fleet:
         """Endpoints of connections that carry what this one carries, and are not exchanged for it."""
         return {other.url for other in self._twins(connection) if other.url}
 
+    def carried_by_twins(self, connection: Connection) -> bool:
+        """Whether others that are open carry all that a connection carries."""
+        there = {stream for other in self._twins(connection) if other.state == "open" for stream in other.streams}
+        return bool(there) and there.issuperset(connection.streams)
+
     def heard_of_twins(self, connection: Connection, since_s: float) -> bool:
         """Whether any of them has brought something since then, trio's clock."""
         return any(other.heard_at_s is not None and other.heard_at_s >= since_s for other in self._twins(connection))
