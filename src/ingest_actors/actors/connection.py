@@ -20,7 +20,7 @@ TAKEN_OVER_S = 2.0
 """How long a connection that has ended waits to be told that its successor has its place."""
 
 
-async def connection(  # noqa: C901 - each way to end has its own way on
+async def connection(
     outbox: Mailbox[FrameBatch],
     *,
     state: Connection,
