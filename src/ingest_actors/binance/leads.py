@@ -3,7 +3,8 @@
 A sample tells a state, and each connection may be told of it at other moments; to write them all would double the
 record and tell nothing. So each stream stays with one connection until that ends or falls silent while another brings
 it. Whoever takes over goes on with what is newer than what was written last, so the order holds and nothing is
-repeated. A closed candle, of which there is one only, is taken from whoever brings it first.
+repeated. A closed candle, of which there is one only, is taken from whoever brings it first. What is lost when another
+takes over is what the leader had not brought yet: nothing, unless it was behind.
 
 Streams that one connection alone brings are unknown here, and cost nothing.
 """
