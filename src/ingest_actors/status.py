@@ -136,6 +136,8 @@ class Status:
     actors: tuple[str, ...]
     rates: dict[str, float]
     """Events received a second over the last monitor period, by event type."""
+    samples_missed_s: dict[str, float] = field(default_factory=dict)
+    """Seconds in which nobody listened to streams of samples, by event type, summed over the streams."""
 
     @property
     def connections_open(self) -> int:

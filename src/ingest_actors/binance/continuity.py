@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Sequence_
 
 from ingest_actors.binance.begun_again import Doubts
+from ingest_actors.binance.closed_candles import Candles, ClosedCandles
 from ingest_actors.binance.departures import Departures
 from ingest_actors.binance.gaps import Gap, Reason, ResolvedBy, State
 from ingest_actors.binance.sequence import Fate, Hole, Sequence
@@ -56,6 +57,7 @@ class Continuity:
     Attributes:
         gaps: open gaps by name, oldest first.
         doubts: series of which it is doubtful whether their ids have begun again.
+        closed_candles: told of candles that are handed on.
         on_journal: told of every record of the journal.
         on_book: told of the series of a book when its first update has gone on.
         on_book_hole: told of what will never come of such a series, before anything behind it has left.
@@ -88,6 +90,8 @@ class Continuity:
         self.on_book_hole: Callable[[Series, Hole], None] = lambda _series, _hole: None
         self._withholdings = Withholdings(self._leaving, clock)
         self._new_books: list[Series] = []
+        self.closed_candles = ClosedCandles(self._lose_candles, clock_ms)
+        self._candles: dict[str, Candles] = {}
 
     def series(self, kind: EventKind, stream: str, symbol: str, route: Route) -> Series | None:
         """The series that the events of a stream belong to; None when nothing is known of how they follow each other.
@@ -108,6 +112,14 @@ class Continuity:
             self._series[stream] = known
             if not known.by_ones:
                 self._new_books.append(known)
+        return known
+
+    def candles(self, kind: EventKind, stream: str, symbol: str, route: Route) -> Candles | None:
+        """The candles of a stream; None for other streams. Otherwise as `series`."""
+        known = self._candles.get(stream)
+        if known is None and len(self._candles) < SERIES_MAX and kind.continuity is Kind.CANDLES:
+            series = Series(stream, symbol, route, hold_s=0.0, repairable=False, by_ones=True)
+            known = self._candles[stream] = Candles(series)
         return known
 
     @property
@@ -132,6 +144,7 @@ class Continuity:
 
     def begin(self) -> None:
         """A batch is parsed, perhaps again: what was staged and not committed is forgotten."""
+        self.closed_candles.noted.clear()
         for series in self._touched:
             series.touched = False
             self._stage(series)
@@ -152,6 +165,8 @@ class Continuity:
         self._touched.clear()
         if self._new_books or self._withholdings.begun:
             self._look_at_books()
+        if self.closed_candles.noted:
+            self.closed_candles.commit()
         changed = dict.fromkeys(item.series for item in odd)
         for item in odd:
             series = item.series
@@ -449,6 +464,13 @@ class Continuity:
                 series.latest_ms = max(series.latest_ms, item.event[2])
         if dropped:
             self.doubts.on_drop(dropped)
+
+    def _lose_candles(self, series: Series, hole: Hole, count: int) -> None:
+        """Closed candles did not come: told at once, since they do not come again."""
+        gap = self._new_gap(series, hole, Reason.DISCONNECTED)
+        gap.count = gap.lost = count
+        self._tell(series, gap, State.OPEN)
+        self._tell(series, gap, State.LOST)
 
     def _look_at_books(self) -> None:
         """What began while a batch was under way holds from here on."""
