@@ -13,7 +13,7 @@ from unittest.mock import patch
 import httpx
 import trio
 import virtual
-from book_reader import BookReader
+from depth_reader import BookReader
 from memory_kafka import MemoryKafka
 from schedule import CALM_S_MAX
 from truth import Published

@@ -4,6 +4,7 @@ A failing seed is told with the command that runs it again; ``--tell`` shows wha
 """
 
 import argparse
+import gc
 import logging
 import os
 import signal
@@ -25,6 +26,7 @@ def main():
     if os.environ.get("PYTHONHASHSEED") != "0":  # sets of names are walked through in the same order each time
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"PYTHONHASHSEED": "0"})
     logging.disable(logging.CRITICAL)
+    gc.disable()  # what a schedule leaves behind is thrown away together
     totals, failed = Totals(), []
     began_s = told_s = time.monotonic()
     for seed in seeds_of(options.seeds):
@@ -34,6 +36,8 @@ def main():
             print(f"\nseed {seed} FAILED: {shortened(failure)}\n  again: {command(seed, options)}", flush=True)
             if options.tell:
                 traceback.print_exception(innermost(failure))
+        if totals.schedules % 20 == 0:
+            gc.collect()
         if time.monotonic() - told_s > options.every:
             told_s = time.monotonic()
             print(f"{totals.schedules} schedules, {len(failed)} failed, {told_s - began_s:.0f} s", flush=True)
