@@ -37,13 +37,9 @@ def audit(entries):
     return auditor.report()
 
 
-def defects(report, *, leaving_out=(), allowing=()):
-    """What it found, as text; empty when all is well. Some event types may be left out, and some kinds of defects."""
-    series = [
-        one
-        for one in report.series
-        if one.name.event_type not in leaving_out and not set(allowing).issuperset(one.defects)
-    ]
+def defects(report, *, leaving_out=()):
+    """What it found, as text; empty when all is well. Some event types may be left out."""
+    series = [one for one in report.series if not one.ok and one.name.event_type not in leaving_out]
     found = [f"{one.name}: {one.defects} {_told(one)}" for one in series]
     return found + [f"{topic.name}: unreadable {topic.unreadable}, misplaced {topic.misplaced}"
                     for topic in report.topics if not topic.ok]  # fmt: skip
