@@ -360,12 +360,10 @@ class Record:
 
     def _judge_whole(self, event_type, symbol, series):
         resets = len(self.epochs[symbol]) - 1
-        explained = set()
         ended = {}
         for line in series.journal:
             if line.reason != "exchange_reset":
                 ended[line.gap, line.detected_at] = line
-        refused = self._refused(event_type, symbol)
         by_epoch = {}
         for place in series.order:
             by_epoch.setdefault(place[0], []).append(place)
@@ -389,7 +387,7 @@ class Record:
                 published = published.trades if event_type == "trade" else published.aggregates
                 missing = {number for number in range(min(there), max(there) + 1) if number in published} - there
             there_at_all |= there
-            missing -= series.letters | refused
+            missing -= series.letters
             for line in ended.values():
                 if line.state != "closed":
                     lost = missing & set(range(line.first_id, line.last_id + 1))
@@ -400,8 +398,7 @@ class Record:
             assert not missing, ("missing, and nobody says so", event_type, symbol, epoch, _shortened(missing))
         if event_type in TRADES and not resets:
             for line in ended.values():
-                self._judge_line(line, there_at_all, series.letters | refused)
-        del explained
+                self._judge_line(line, there_at_all, series.letters)
 
     def _judge_line(self, line, there, letters):
         """What the journal says of a gap is so."""
@@ -431,17 +428,6 @@ class Record:
                 holes.append(range(reached + 1, first))
             reached = last
         return holes
-
-    def _refused(self, event_type, symbol):
-        """What the sink refused: a death before its dead letter was written leaves no trace of it."""
-        if not any(lived.died for lived in self.world.lives):
-            return set()
-        refused = [event for event in self.world.kafka.refused if event[1] == symbol.encode()]
-        if event_type == "depth_update":
-            updates = [_event(value) for value, _, _, route in refused if route.event_type == event_type]
-            return {number for event in updates for number in range(event.first_u, event.u + 1)}
-        values = [value for value, _, _, route in refused if route.event_type == event_type]
-        return {_event(value).t if event_type == "trade" else _aggregate(value).a for value in values}
 
     def _judge_samples(self, event_type, symbol, events):
         """In order, and none twice, unless the exchange itself sent it so."""

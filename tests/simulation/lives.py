@@ -151,6 +151,7 @@ async def _one_life(world, exchange, rng, life, *, last):
             resumed=Resumed(resumed.marks, away_s),
         )  # fmt: skip
         service.announcer.add(lived)
+        sink.letter = service._topology.letters.refused_event
         _crash_parser(service, fate)
         ledger = lived.ledger = service._topology.overview.ledger
         with trio.CancelScope() as whole_life:
