@@ -14,7 +14,7 @@ from ingest_actors.binance.sequence import Hole
 from ingest_actors.binance.series import Journalled, Odd
 from ingest_actors.binance.stream_table import StreamTable
 from ingest_actors.errors import JournalTooNew, StateUnreadable
-from ingest_actors.messages import EventBatch
+from ingest_actors.messages import EventBatch, Route
 
 TABLE = StreamTable()
 TRADE = TABLE.kind("trade")
@@ -297,6 +297,40 @@ def test_only_what_changed_is_written():
     state.roll_back()
     assert state.marks[PLACE].last == 1
     assert state.change().records == []
+
+
+def test_where_series_begin_is_told_once_before_they_do():
+    state = ResumeState("me")
+    letter = (b"?", b"BTCUSDT", 0, Route("trade", ("dead",), dead_letter=True))
+    sample = (b"{}", b"BTCUSDT", 0, TABLE.route(TABLE.kind("ticker")))
+    batch = EventBatch([letter, sample, trade(7), trade(8), diff(3, 9)], received_at_ms=0)
+    begun = dict(state.begin(batch))
+    assert {key: json.loads(value)["last"] for key, value in begun.items()} == {
+        b"me/series/trade/BTCUSDT": 6,
+        b"me/series/depth_update/BTCUSDT": 2,
+    }
+    assert state.begin(batch) == []
+    assert state.begin(EventBatch([trade(9)], received_at_ms=0)) == []
+    state.apply(batch)
+    assert state.marks[PLACE].last == 8
+
+
+def test_a_process_that_dies_before_its_first_state_leaves_a_beginning():
+    topics = Topics()
+    topics.kept.update(topics.state.begin(EventBatch([trade(7)], received_at_ms=0)))
+    life = Life(topics)
+    life.hear(12)
+    assert [gap.name for gap in life.continuity.gaps.values()] == ["btcusdt@trade:7-11"]
+    life.repair_all()
+    life.write()
+    assert ids(topics) == [7, 8, 9, 10, 11, 12]
+
+
+def test_a_series_that_is_known_has_begun_already():
+    state = ResumeState("me")
+    state.load(b"me/series/trade/BTCUSDT", b'{"v":1,"last":4,"at":5}')
+    assert state.begin(EventBatch([trade(9)], received_at_ms=0)) == []
+    assert state.marks[PLACE].last == 4
 
 
 def test_what_was_not_committed_is_forgotten():

@@ -28,6 +28,15 @@ class CountingProgress:
         self.marks = dict(self.settled)
         return True
 
+    def begin(self, batch):
+        fresh = {}
+        for value, key, _, _ in batch.events:
+            name = (key or b"-").decode()
+            if name not in self.marks:
+                fresh.setdefault(name, int(value[:9]) - 1)
+        self.marks.update(fresh)
+        return [((self.prefix + name).encode(), msgspec.json.encode(number)) for name, number in fresh.items()]
+
     def apply(self, batch):
         self.applied.append(batch)
         for value, key, _, _ in batch.events:

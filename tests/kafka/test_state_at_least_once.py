@@ -57,6 +57,20 @@ async def test_the_state_is_written_while_events_flow(broker, topic_prefix, nurs
         nursery.cancel_scope.cancel()
 
 
+async def test_where_a_series_begins_is_known_before_its_first_event(broker, topic_prefix):
+    events = numbered(route_for(topic_prefix), range(40, 50))
+    async with at_least_once_on(broker.bootstrap_servers, topic_prefix) as sink:
+        await sink.accept(in_batches(events)[0])
+        found = await committed(broker, topic_prefix + "state")
+        begun = {
+            message.key().decode().rpartition("/")[2]: int(message.value())
+            for messages in found.values()
+            for message in messages
+            if b"/series/" in message.key()
+        }
+        assert begun == {key.decode(): min(numbers) - 1 for key, numbers in expected_by_key(events).items()}
+
+
 async def test_a_state_that_cannot_be_written_holds_up_nothing(broker, topic_prefix, capfd):
     # A compacted topic that takes no record of more than a few bytes.
     make_topic(

@@ -147,7 +147,12 @@ def judge_audit(world, kept, taken_away):
     for one in audited.audit(world.kafka.entries).series:
         reset = len(world.published.epochs(one.name.symbol)) > 1
         for first, last in one.missing:
-            assert reset or _stateless(one.name, first, kept), ("audit misses what is there", str(one.name), first, last)
+            assert reset or _stateless(one.name, first, kept), (
+                "audit misses what is there",
+                str(one.name),
+                first,
+                last,
+            )
 
 
 def _stateless(name, first, kept):
@@ -276,7 +281,13 @@ class Record:
                 self.verdict.late += 1
                 assert place < series.highest, ("late, and after everything", route.event_type, symbol, place)
             else:
-                assert place > series.highest, ("out of order or doubled", route.event_type, symbol, place, series.highest)
+                assert place > series.highest, (
+                    "out of order or doubled",
+                    route.event_type,
+                    symbol,
+                    place,
+                    series.highest,
+                )
                 series.highest = place
                 series.order.append(place)
         elif route.event_type == "depth_update":
@@ -355,7 +366,9 @@ class Record:
             assert line.first_id <= line.last_id
         for lines in told.values():
             states = [line.state for line in lines]
-            assert states in (["open"], ["open", "closed"], ["open", "lost"]), [msgspec.to_builtins(one) for one in lines]
+            assert states in (["open"], ["open", "closed"], ["open", "lost"]), [
+                msgspec.to_builtins(one) for one in lines
+            ]
             self.verdict.gaps[lines[-1].reason, lines[-1].state] += 1
 
     def _judge_whole(self, event_type, symbol, series):

@@ -191,7 +191,13 @@ async def _run(service, nursery):
     nursery.cancel_scope.cancel()
 
 
-_SETTINGS = {"reconnect_interval": 0.5, "max_retries": 0, "shutdown_timeout_seconds": 3600.0, "kafka_retries": 1000, "ws_message_max_bytes": 1 << 16}
+_SETTINGS = {
+    "reconnect_interval": 0.5,
+    "max_retries": 0,
+    "shutdown_timeout_seconds": 3600.0,
+    "kafka_retries": 1000,
+    "ws_message_max_bytes": 1 << 16,
+}
 
 
 async def _disturb(world, sink, ledger):

@@ -117,6 +117,8 @@ class Writer:
             await self._check()
         if self.dead:
             await trio.sleep_forever()
+        if not self.kafka.exactly_once:
+            self.kafka.state.update(self.progress.begin(batch))
         if self._opened_s is None:
             self._opened_s = trio.current_time()
         self._accepted.append((batch, trio.current_time()))

@@ -119,6 +119,8 @@ class LibrdkafkaSink:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._raise_if_broken()
         accepted = self._interrupted.get(id(batch)) or self._begin(batch)
+        if self._state is not None:
+            await self._state.begin(batch)
         await self._hand_over(accepted)
         del self._interrupted[id(batch)]
         self._order.append(accepted)

@@ -3,6 +3,7 @@
 It has a producer of its own, since a record that the state topic refuses must not break the one of the events. What
 cannot be written is tried again and again, and told now and then; the record of the exchange does not wait for it. So
 the state may lag behind the events, never run ahead of them, and a restart after a crash writes some events again.
+Only where a series begins is written before its first event: a successor that knew nothing of it would begin it anew.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ TOLD_AGAIN_S = 300.0
 
 LAST_WRITE_S_MAX = 1.2
 """What the last state of a clean stop may take; well within what closing the sink may."""
+
+BEGIN_S_MAX = 2.0
+"""How long the first events of a series wait for the state to know of it. After that the record goes before the state."""
 
 RECORDS_BETWEEN_POLLS = 1_000
 
@@ -83,6 +87,37 @@ class StateWriter:
         self._due_s = 0.0
         self._beat_s = 0.0
         self._told_s = -TOLD_AGAIN_S
+
+    async def begin(self, batch: EventBatch) -> None:
+        """A batch is about to be handed over: write first what must be known of it, within `BEGIN_S_MAX`.
+
+        Cancelled: it is not waited for again.
+        """
+        records = [] if self._lost else self._progress.begin(batch)
+        if not records:
+            return
+        waiting = set()
+        failed: list[str] = []
+
+        def report(error: KafkaError | None, message: Message) -> None:
+            waiting.discard(message.key())
+            if error is not None:
+                failed.append(error.str())
+
+        deadline = self._clock() + BEGIN_S_MAX
+        try:
+            if self._handle is None:
+                self._handle = self._make_handle()
+            for key, value in records:
+                waiting.add(key)
+                self._handle.produce(self._topic, value, key, -1, report, None, self._clock_ms())
+            while waiting and not failed and self._handle.fatal is None and self._clock() < deadline:
+                self._handle.poll()
+                await trio.sleep(0.002)
+        except (KafkaException, IngestError, BufferError) as error:
+            failed.append(str(error))
+        if waiting or failed:
+            self._tell(failed[0] if failed else f"no answer within {BEGIN_S_MAX:g} s")
 
     def acknowledged(self, batch: EventBatch) -> None:
         """A batch is written in all its topics, and the dead letters of what was refused are too."""
@@ -176,12 +211,15 @@ class StateWriter:
         """It stays unsettled, so that the next change contains it."""
         self._due_s = now_s + RETRY_S
         self._beat_s = self._due_s
-        if now_s - self._told_s >= TOLD_AGAIN_S:
-            self._told_s = now_s
+        self._tell(self._error)
+
+    def _tell(self, cause: str) -> None:
+        if self._clock() - self._told_s >= TOLD_AGAIN_S:
+            self._told_s = self._clock()
             log.warning(
                 "state_not_written",
                 topic=self._topic,
-                cause=self._error,
+                cause=cause,
                 detail="events go on; after a crash those since the last state are written again",
             )
 
