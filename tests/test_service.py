@@ -21,7 +21,7 @@ from ingest_actors.service import DrainTimedOut, Service
 from ingest_actors.settings import Settings
 from ingest_actors.simulator import SimulatorConfig, open_exchange
 from ingest_actors.simulator.config import Limits
-from ingest_actors.sources import NOTICES_MAX, SPARE_CONNECTIONS
+from ingest_actors.sources import NOTICES_MAX, connections_max
 from sinks import MemorySink
 
 START_MS = 1_790_000_000_000
@@ -145,15 +145,13 @@ async def test_the_end_of_a_connection_that_the_exchange_announces_costs_no_fail
         nursery.start_soon(service.run)
         await service.wait_ready()
         for _ in range(3):
-            world.exchange.server.announce_shutdown()
-            await trio.sleep(5)
-            for connection in list(world.exchange.server.connections.values()):
-                connection.close(1001, "maintenance")
-            await trio.sleep(5)
+            world.exchange.server.announce_shutdown(lead_s=5)
+            await trio.sleep(10)
             assert service.status().connected
         assert service.get_metrics()["reconnect_count"] == 0
         assert world.connections == 4
-        assert [fields["expected"] for fields in told.all("connection_closed")] == [True] * 3
+        assert [fields["by"] for fields in told.all("connection_replaced")] == ["ws-1.2", "ws-1.3", "ws-1.4"]
+        assert told.all("connection_closed") == []
         assert {value for value, *_ in sink.written if b"serverShutdown" in value} == set()
         service.stop()
         await service.wait_stopped()
@@ -509,7 +507,7 @@ def room():
         "frames": bounds.frames_mailbox // frame_bytes,
         "carried by the connection": 1,
         # reading stops once it is at its bound
-        "read_ahead": -(-bounds.read_ahead_of_each(1 + SPARE_CONNECTIONS) // frame_bytes),
+        "read_ahead": -(-bounds.read_ahead_of_each(connections_max(1)) // frame_bytes),
     }
 
 

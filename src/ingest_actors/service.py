@@ -13,7 +13,7 @@ import trio
 from ingest_actors.announce import Announcer
 from ingest_actors.binance.resume import Mark, Place, ResumeState
 from ingest_actors.bounds import Bounds
-from ingest_actors.checks import start_problems
+from ingest_actors.checks import reload_problems, start_problems
 from ingest_actors.errors import ActorFailed, IngestError, SettingsError, SinkUnreachable
 from ingest_actors.kafka.opening import open_sink
 from ingest_actors.ledger import LedgerEntry
@@ -28,6 +28,9 @@ from ingest_actors.summary import get_metrics
 from ingest_actors.supervision import Backoff
 from ingest_actors.supervision.groups import sort_out
 from ingest_actors.topology import Player, Topology
+
+RELOAD_LOOK_S = 0.05
+"""Between two looks whether all that is wanted now is subscribed."""
 
 SINK_CLOSE_S_MAX = 2.0
 """Longest that letting go of the sink may take at the end: everything is acknowledged by then, or given up."""
@@ -136,6 +139,7 @@ class Service:
             tape=tape,
             player=player,
         )
+        self._reloading = trio.Lock()
         self._stop_wanted = trio.Event()
         self._ended = trio.Event()
         self._scope = trio.CancelScope()
@@ -162,6 +166,32 @@ class Service:
             await self._topology.overview.wait_ready()
             nursery.cancel_scope.cancel()
         return not self._ended.is_set()
+
+    async def reload(self, settings: Settings) -> None:
+        """Take over other symbols, stream types and log level, without a gap in what stays.
+
+        Returns when everything that is wanted now is subscribed, or the service has ended.
+
+        Args:
+            settings: as they shall be; all that needs a restart must be as it was.
+
+        Raises:
+            SettingsError: they cannot be taken over; everything stays as it was.
+            ExchangeUnreachable, RequestRefused: the exchange could not be asked what they amount to; likewise.
+
+        Cancelled: they are taken over, or nothing has changed; `settings` tells which.
+        """
+        async with self._reloading:
+            problems = reload_problems(self.settings, settings)
+            if problems:
+                raise SettingsError(problems)
+            if _streams(settings) != _streams(self.settings):
+                await self._topology.reload(settings)
+            self.settings = settings
+            self.announcer("settings_reloaded", settings=settings.describe())
+        fleet = self._topology.overview.fleet
+        while not fleet.settled and not self._ended.is_set():  # noqa: ASYNC110 - many small things have to happen
+            await trio.sleep(RELOAD_LOOK_S)
 
     async def wait_stopped(self) -> None:
         """Wait until `run` is over, however it ended."""
@@ -297,6 +327,11 @@ class Service:
             failures=failures,
             retry_in_s=retry_in_s,
         )
+
+
+def _streams(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
+    """What decides about the streams."""
+    return frozenset(settings.binance_symbols), frozenset(settings.binance_stream_types)
 
 
 async def _cancel_upon(event: trio.Event, scope: trio.CancelScope) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import trio
@@ -25,13 +26,16 @@ from ingest_actors.binance.dead_letters import DeadLetters
 from ingest_actors.binance.ends import Ends
 from ingest_actors.binance.gaps import Gap, State
 from ingest_actors.binance.journal import Journal, late
+from ingest_actors.binance.leads import Leads
 from ingest_actors.binance.parser import EventParser
 from ingest_actors.binance.repairs import Repairs
 from ingest_actors.binance.resume import Mark, Place
+from ingest_actors.binance.sharing import Sharing
 from ingest_actors.binance.stream_table import EventKind, StreamTable, TopicNames
 from ingest_actors.binance.stream_watch import StreamWatch
 from ingest_actors.bounds import Bounds
 from ingest_actors.burial import bury_event, bury_frame
+from ingest_actors.errors import SettingsError
 from ingest_actors.messages import EventBatch, FrameBatch
 from ingest_actors.network import Network
 from ingest_actors.overview import Overview
@@ -93,7 +97,9 @@ class Topology:
             clock=trio.current_time,
             clock_ms=clock_ms,
         )
-        self._parser = EventParser(table, continuity=self._continuity)
+        leads = Leads(table, self._alive)
+        self._continuity.on_commit = leads.commit
+        self._parser = EventParser(table, continuity=self._continuity, leads=leads)
         self.letters = DeadLetters(table)
 
         self._frames: Mailbox[FrameBatch] = self._bounds.frames("frames")
@@ -108,6 +114,7 @@ class Topology:
                 table, silence_s=settings.stream_silence_seconds, askable=network.statistics is not None
             ),
             clock_ms=clock_ms,
+            lanes=settings.connections_per_stream,
         )
         self.overview.count_held(self._events)
         self.overview.count_held(self._batches)
@@ -123,11 +130,13 @@ class Topology:
             self._frames,
             network=network,
             hearing=self._parser,
+            unparsed=tuple(dict.fromkeys((self._frames, self._unparsed))),
             repairs=Repairs(self._continuity),
             ends=Ends(self._continuity, table),
             books=Books(
                 self._continuity, interval_s=settings.depth_snapshot_interval_seconds, wanted=self.overview.fleet.wants
             ),
+            sharing=Sharing(self._continuity, leads),
             table=table,
             bounds=self._bounds,
             overview=self.overview,
@@ -250,6 +259,26 @@ class Topology:
             ),
         )
         return await line.run()
+
+    async def reload(self, settings: Settings) -> None:
+        """Take over other symbols and stream types; what stays is not touched.
+
+        Raises:
+            ExchangeUnreachable, RequestRefused: the exchange could not be asked what they amount to.
+            SettingsError: it lists none of the symbols, or cannot be asked at all.
+        """
+        if self._network.resolving is None:
+            raise SettingsError(["BINANCE_SYMBOLS: a service with a network of its own cannot change it while it runs"])
+        network = replace(self.sources.network, resolve=self._network.resolving(settings))
+        wanted = await network.resolve(self._announce)
+        self.sources.adopt(settings, network)
+        self.overview.fleet.change(wanted, self._announce, "streams_changed")
+
+    def _alive(self, connection: str) -> bool:
+        """Whether a connection is open."""
+        fleet = self.overview.fleet
+        known = fleet.connections.get(connection) or fleet.named(connection)
+        return known is not None and known.subscriber is not None
 
     def _hold_s(self, kind: EventKind) -> float | None:
         """How long a gap of such events may hold up what follows; None = nobody repairs it."""

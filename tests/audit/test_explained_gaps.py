@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from audit_market import START_MS, audit, depth, found, gap, kline, partial_book, trade
+from audit_market import START_MS, audit, depth, found, gap, kline, partial_book, snapshot, trade
 
 from ingest_actors.audit import Role
 from ingest_actors.audit.records import Window
@@ -128,6 +128,16 @@ def test_a_new_numbering_that_the_journal_tells_is_whole():
     assert series["missing"] == [[4, 4], [1002, 1002]]
     assert series["by_topic"]["raw"]["epochs"] == 2
     assert (series["first_id"], series["last_id"]) == (1, 1003)
+
+
+def test_a_snapshot_of_a_former_numbering_makes_up_for_no_hole_of_the_new_one():
+    reset = gap(1, 1, stream="btcusdt@depth", event_type="depth_update", reason="exchange_reset")
+    later = START_MS + 9_999_999
+    new = [depth(1, 4, time=later + 1), depth(8, 9, time=later + 2)]
+    series = found(report_of([snapshot(999), depth(1000, 1001), *new], [reset]), "depth_update")
+    assert (series["missing"], series["without_snapshot"]) == ([[5, 7]], [[5, 7]])
+    series = found(report_of([snapshot(999), depth(1000, 1001), *new, snapshot(9)], [reset]), "depth_update")
+    assert series["without_snapshot"] == []
 
 
 def test_ids_that_go_back_without_a_word_in_the_journal_are_defects():

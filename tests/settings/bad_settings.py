@@ -32,7 +32,6 @@ BAD_SETTINGS: list[tuple[dict[str, str], str]] = [
     ({"MAX_RETRIES": "-1"}, "MAX_RETRIES='-1': it is too small; accepted: a whole number from 0 to 1000000"),
     ({"MAX_RETRIES": "2.5"}, "MAX_RETRIES='2.5': it is no whole number; accepted: a whole number from 0"),
     ({"CONNECTIONS_PER_STREAM": "3"}, "CONNECTIONS_PER_STREAM='3': it is too large; accepted: a whole number from 1"),
-    ({"CONNECTIONS_PER_STREAM": "2"}, "CONNECTIONS_PER_STREAM=2: not available in this version; accepted: 1"),
     ({"WS_ROTATE_AFTER_SECONDS": "90000"}, "WS_ROTATE_AFTER_SECONDS='90000': it is too large; accepted:"),
     ({"WS_MESSAGE_MAX_BYTES": "4 apples"}, "WS_MESSAGE_MAX_BYTES='4 apples': it is no size; accepted: a size from"),
     ({"WS_MESSAGE_MAX_BYTES": "100"}, "WS_MESSAGE_MAX_BYTES='100': it is too small; accepted: a size from 1KiB"),

@@ -294,6 +294,6 @@ def test_what_weakens_a_promise_is_warned_about():
 
 
 def test_a_setting_that_has_no_effect_yet_is_warned_about():
-    settings = Settings(ws_rotate_after_seconds=60, depth_snapshot_interval_seconds=3)
+    settings = Settings(spool_max_bytes=2**30, depth_snapshot_interval_seconds=3)
     (warning,) = settings.warnings()
-    assert warning.startswith("WS_ROTATE_AFTER_SECONDS: no effect yet. Takes effect with ")
+    assert warning.startswith("SPOOL_MAX_BYTES: no effect yet. Takes effect with ")

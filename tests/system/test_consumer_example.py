@@ -33,11 +33,12 @@ class Written:
         trades: by symbol, all trades that are written, by id.
     """
 
-    def __init__(self, topics, exchange, snapshots):
+    def __init__(self, topics, exchange):
         self.records = {role: [(record.value(), record.key()) for record in topics.read(role)] for role in ROLES}
         last = {}
         for value, key in self.records["depth"]:
-            last[key.decode()] = json.loads(value)["u"]
+            if b'"depth_update"' in value:
+                last[key.decode()] = json.loads(value)["u"]
         self.books = {symbol: exchange.book(symbol, update_id) for symbol, update_id in last.items()}
         ids = {symbol: [] for symbol in SYMBOLS}
         for value, key in self.records["trades"]:
@@ -45,22 +46,6 @@ class Written:
             if event["event_type"] == "trade":
                 ids[key.decode()].append(event["t"])
         self.trades = {symbol: exchange.trades(symbol, min(own), max(own)) for symbol, own in ids.items()}
-        for book in snapshots:
-            self.put_in(*book)
-
-    def put_in(self, symbol, book):
-        """A snapshot before the first update that goes beyond it."""
-        snapshot = {
-            "lastUpdateId": book.update_id, "bids": book.bids, "asks": book.asks, "symbol": symbol,
-            "ingestion_timestamp": 1, "source": "binance_rest_backfill", "event_type": "depth_snapshot",
-        }  # fmt: skip
-        depth = self.records["depth"]
-        place = next(
-            index
-            for index, (value, key) in enumerate(depth)
-            if key == symbol.encode() and json.loads(value).get("u", 0) > book.update_id
-        )
-        depth.insert(place, (json.dumps(snapshot).encode(), symbol.encode()))
 
 
 @pytest.fixture(scope="module")
@@ -75,19 +60,17 @@ def written(broker, tmp_path_factory):
             "RECONNECT_INTERVAL": "0.5", "GAP_HOLD_SECONDS": "0.2",
         }  # fmt: skip
         with Service(directory, **topics.settings, **environ).wait_ready() as service:
-            time.sleep(0.5)
-            snapshots = [(symbol, exchange.book(symbol)) for symbol in SYMBOLS]
-            time.sleep(1)
+            time.sleep(1.5)
             exchange.inflict(Fault(RestLag(2), for_s=5))
             exchange.cut()
             service.wait_for("gap_lost")
-            snapshots += [(symbol, exchange.book(symbol)) for symbol in SYMBOLS]
+            time.sleep(1)
             deadline = time.monotonic() + 30
             while service.metrics()["gaps_open"][""]:
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
             service.stop()
-        yield Written(topics, exchange, snapshots)
+        yield Written(topics, exchange)
 
 
 def write(topics, records, *, commit=None):

@@ -10,13 +10,14 @@ import random
 import time
 
 import pytest
-from proof_world import MODES, Market, Proof, kill, number_of
+from proof_world import CATCH_UP_S, MODES, Market, Proof, kill, number_of
 
 pytestmark = pytest.mark.broker
 
 KILLS = number_of("INGEST_KILLS", 3)
 ACTIVITY = number_of("INGEST_PROOF_ACTIVITY", 20)
 SEED = number_of("INGEST_PROOF_SEED", 1)
+SECOND_WRITER_EXIT = 76
 
 
 @pytest.fixture
@@ -90,3 +91,15 @@ def test_after_too_long_an_absence_the_hole_is_told_as_lost_and_the_record_goes_
         assert told[f"{stream}:{hole.expected}-{hole.number - 1}"][-1] == ("lost", "too_old")
     code, report = proof.audit()
     assert (code, report["ok"]) == (0, True), report
+
+
+@both_modes
+def test_of_two_with_the_same_name_the_one_started_later_goes_on_and_the_other_ends_with_76(proof, market):
+    first = proof.start()
+    proof.follower.wait_for(market.newest(), CATCH_UP_S)
+    second = proof.start()
+    assert first.end() == SECOND_WRITER_EXIT, first.text()[-2000:]
+    assert first.log("second_writer")
+    assert (first.log()[-1]["event"], first.log()[-1]["exit_code"]) == ("service_stopped", SECOND_WRITER_EXIT)
+    proof.end(second)
+    proof.assert_whole(repeats=proof.mode == "at_least_once")

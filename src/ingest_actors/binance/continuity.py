@@ -61,6 +61,7 @@ class Continuity:
         gaps: open gaps by name, oldest first.
         doubts: series of which it is doubtful whether their ids have begun again.
         on_journal: told of every record of the journal.
+        on_commit: called when a batch has gone downstream.
         on_book: told of the series of a book when its first update has gone on.
         on_book_hole: told of what will never come of such a series, before anything behind it has left.
     """
@@ -84,12 +85,14 @@ class Continuity:
         self._hold_s = hold_s
         self._late = late
         self.on_journal: Callable[[Gap, State], None] = lambda _gap, _state: None
+        self.on_commit: Callable[[], None] = lambda: None
         self._held_max = held_max
         self._clock = clock
         self._clock_ms = clock_ms
         self._series: dict[str, Series] = {}
         self._marks: Mapping[Place, Mark] = {}
         self._resumed = Reason.RESTARTED
+        self._shared: Mapping[str, float] = {}
         self._touched: list[Series] = []
         self.on_book: Callable[[Series], None] = lambda _series: None
         self.on_book_hole: Callable[[Series, Hole], None] = lambda _series, _hole: None
@@ -112,6 +115,7 @@ class Continuity:
                 stream, symbol, route, hold_s=hold_s or 0.0, repairable=hold_s is not None,
                 by_ones=kind.continuity is Kind.CONSECUTIVE,
             )  # fmt: skip
+            known.wait_s = self._shared.get(stream, 0.0)
             self._series[stream] = known
             if not known.by_ones:
                 self._new_books.append(known)
@@ -144,6 +148,24 @@ class Continuity:
             if mark.gaps and kind is not None:
                 self.series(kind, mark.gaps[0].stream, place.symbol, table.route(kind))
 
+    def share(self, waits_s: Mapping[str, float]) -> None:
+        """These streams, and no others, come by more than one connection.
+
+        Args:
+            waits_s: by stream, how long what one connection lacks is left to the others, seconds.
+        """
+        for stream in self._shared.keys() | waits_s.keys():
+            series = self._series.get(stream)
+            if series is not None:
+                series.wait_s = waits_s.get(stream, 0.0)
+                self._set_deadline(series)
+        self._shared = waits_s
+        self._leaving.ring()
+
+    def waits(self, streams: Iterable[str]) -> bool:
+        """Whether anything of these streams waits for something that is missing before it."""
+        return any(series.sequence.held for name in streams if (series := self._series.get(name)))
+
     @property
     def size_bytes(self) -> int:
         """What the events that wait are counted as in memory."""
@@ -157,7 +179,7 @@ class Continuity:
     def routes(self) -> Iterator[Route]:
         """The route of each event that is held or ready; for the ledger."""
         for series in self._holding:
-            for _ in range(series.sequence.held + len(series.suspects)):
+            for _ in range(series.sequence.held + len(series.suspects) + len(series.spares)):
                 yield series.route
         yield from self._withholdings.routes()
         yield from self._leaving.routes()
@@ -169,6 +191,8 @@ class Continuity:
         for series in self._touched:
             series.touched = False
             self._stage(series)
+            if series.spares:
+                self._set_deadline(series)
         self._touched.clear()
 
     def touch(self, series: Series) -> None:
@@ -178,18 +202,27 @@ class Continuity:
 
     def commit(self, odd: Sequence_[Odd]) -> None:
         """The batch has gone downstream; what did not fit is taken now."""
+        self.on_commit()
         for series in self._touched:
             series.touched = False
             reached = series.staged if series.staged is not None else series.reached
             if reached is not None:  # else nothing of it went straight on
                 series.sequence.next_id = reached
+            if series.spares:
+                self._set_deadline(series)
+                self._leaving.ring()
         self._touched.clear()
         if self._new_books or self._withholdings.begun:
             self._look_at_books()
         changed = dict.fromkeys(item.series for item in odd)
         for item in odd:
             series = item.series
+            if series.wait_s and self._spare(item):
+                continue
             if self._far(item) or self._offer(item, ResolvedBy.OTHER_CONNECTION) is Fate.DUPLICATE:
+                if series.knows(item.last, series.sequence.next_id):
+                    self.doubts.on_drop(Counter((item.event[3],)))
+                    continue
                 self._holding[series] = None
                 self.doubts.suspect(item)
             else:
@@ -243,8 +276,6 @@ class Continuity:
         for hole in series.sequence.holes():
             for part in _beside(hole, series.gaps):
                 self._open_gap(series, part, reason)
-                if reason is Reason.TOO_OLD:
-                    self._skip(series, part)
         self._settle(series)
 
     def missing(self, gap: Gap) -> Hole | None:
@@ -275,8 +306,13 @@ class Continuity:
         """Holes that have held up their series for long enough hold it up no more."""
         for series in self._withholdings.expired():
             self.let_leave(series)
-        for series in list(self._holding) if self._leaving.crowded else self._deadlines.take_due(self._clock()):
-            while self._held_up_at(series) <= self._clock() or (series.sequence.held and self._leaving.crowded):
+        now, leaving = self._clock(), self._leaving
+        for series in list(self._holding) if leaving.crowded else self._deadlines.take_due(now):
+            if series.spares and not series.touched and (leaving.crowded or now >= series.spare_since + series.wait_s):
+                self._splice(series)
+            if self._untold_at(series) <= now:
+                self._tell_holes(series)
+            while self._held_up_at(series) <= now or (series.sequence.held and leaving.crowded):
                 self._go_on(series)
             self.doubts.expire(series)
             self._settle(series)
@@ -287,6 +323,7 @@ class Continuity:
             self.let_leave(series)
         for series in list(self._holding):
             self.doubts.dismiss(series)
+            self._splice(series)
             while series.sequence.held:
                 self._go_on(series)
             self._settle(series)
@@ -382,6 +419,7 @@ class Continuity:
         elif fate is Fate.HELD:
             self._leaving.size_bytes += size_of(event)
             self._holding[series] = None
+            self._forget_overtaken(series)
             self._open(series, series.resumed or Reason.DISCONNECTED)
             if sequence.held > self._held_max or self._leaving.crowded:
                 self._leaving.ring()
@@ -402,16 +440,64 @@ class Continuity:
         if hole is None:
             return
         hole = Hole(max([hole.first, *(gap.hole.last + 1 for gap in series.gaps)]), hole.last)
-        if hole.size > 0:
+        if hole.size > 0 and series.wait_s:
+            series.untold = reason
+            self._leaving.ring()
+        elif hole.size > 0:
             self._open_gap(series, hole, reason)
-            if reason is Reason.TOO_OLD:
-                self._skip(series, hole)
 
     def _open_gap(self, series: Series, hole: Hole, reason: Reason) -> None:
         gap = self._new_gap(series, hole, reason)
         series.gaps.append(gap)
         self.gaps[gap.name] = gap
         self._tell(series, gap, State.OPEN)
+        if reason is Reason.TOO_OLD:
+            self._skip(series, hole)
+
+    def _tell_holes(self, series: Series) -> None:
+        """No other connection has brought what is missing: open gaps."""
+        reason, series.untold = series.untold, None
+        if reason is None:
+            return
+        for hole in series.sequence.holes():
+            for part in _beside(hole, series.gaps):
+                self._open_gap(series, part, reason)
+
+    def _spare(self, item: Odd) -> bool:
+        """Keep an event for a while that overlaps the end of its series; whether it is one."""
+        series = item.series
+        next_id = series.sequence.next_id
+        if next_id is None or series.sequence.held or not item.first < next_id <= item.last:
+            return False
+        self._drop_overtaken_spares(series)
+        if not series.spares:
+            series.spare_since = self._clock()
+            self._leaving.ring()
+        series.spares.append(item)
+        self._leaving.size_bytes += size_of(item.event)
+        self._holding[series] = None
+        return True
+
+    def _splice(self, series: Series) -> None:
+        """What is expected next has not come by itself: those that overlap the end have their turn."""
+        self._drop_overtaken_spares(series)
+        spares, series.spares = series.spares, []
+        for item in spares:
+            self._leaving.size_bytes -= size_of(item.event)
+            if self._offer(item, ResolvedBy.OTHER_CONNECTION) is Fate.DUPLICATE:
+                self.doubts.on_drop(Counter((item.event[3],)))
+            else:
+                series.latest_ms = max(series.latest_ms, item.event[2])
+
+    def _drop_overtaken_spares(self, series: Series) -> None:
+        next_id = series.sequence.next_id
+        series.spares.sort(key=lambda item: item.last)
+        overtaken = [item for item in series.spares if next_id is None or item.last < next_id]
+        if overtaken:
+            series.spares = series.spares[len(overtaken) :]
+            series.spare_since = self._clock()
+            self._leaving.size_bytes -= sum(size_of(item.event) for item in overtaken)
+            self.doubts.on_drop(Counter(item.event[3] for item in overtaken))
 
     def _new_gap(self, series: Series, hole: Hole, reason: Reason) -> Gap:
         return Gap(
@@ -432,6 +518,7 @@ class Continuity:
 
     def _go_on(self, series: Series) -> None:
         """The first hole of a series is not waited for any longer."""
+        self._tell_holes(series)
         if series.repairable:
             given_up = series.sequence.give_up()
             assert given_up is not None
@@ -493,6 +580,7 @@ class Continuity:
     def _begin_again(self, series: Series) -> None:
         """Suspects are the first of a new sequence."""
         suspects, series.suspects = series.suspects, []
+        self._splice(series)
         while series.sequence.held:
             self._go_on(series)
         for gap in list(series.gaps):
@@ -533,20 +621,36 @@ class Continuity:
     def _settle(self, series: Series) -> None:
         """After anything was done to a series."""
         self._close(series)
-        doubted_at = self.doubts.due(series)
-        due = min(self._held_up_at(series), math.inf if doubted_at is None else doubted_at)
-        self._deadlines.set(series, None if due == math.inf else due)
-        if not series.sequence.held and not series.suspects:
-            self._holding.pop(series, None)
+        if series.spares:
+            self._drop_overtaken_spares(series)
+        if not series.sequence.held:
+            series.untold = None
+            if not series.suspects and not series.spares:
+                self._holding.pop(series, None)
+        self._set_deadline(series)
         if not series.touched:
             self._stage(series)
+
+    def _set_deadline(self, series: Series) -> None:
+        """When `expire` has something to do for a series."""
+        due = min(self._held_up_at(series), self._untold_at(series))
+        if series.spares and not series.touched:
+            due = min(due, series.spare_since + series.wait_s)
+        doubted_at = self.doubts.due(series)
+        due = due if doubted_at is None else min(due, doubted_at)
+        self._deadlines.set(series, None if due == math.inf else due)
 
     def _held_up_at(self, series: Series) -> float:
         """Until when a hole may hold up its series; infinite when none does."""
         held = series.sequence.held
         if not held:
             return math.inf
-        return series.held_since + series.hold_s if held <= self._held_max else -math.inf
+        return series.held_since + max(series.hold_s, series.wait_s) if held <= self._held_max else -math.inf
+
+    def _untold_at(self, series: Series) -> float:
+        """Until when what is missing is left to another connection; infinite when it is not, or was."""
+        waits = series.untold is not None and series.sequence.held
+        return series.held_since + series.wait_s if waits else math.inf
 
     def _stage(self, series: Series) -> None:
         next_id = series.sequence.next_id

@@ -102,7 +102,7 @@ class Sequence(Generic[I]):
         After `Fate.FRESH`, what waited for it is had by `release`.
 
         An event that overlaps one that waits and is not within it is held too: books are cut differently from
-        connection to connection.
+        connection to connection. Those that wait and are within it are overtaken, so firsts and lasts both ascend.
         """
         next_id = self.next_id
         if next_id is None or first <= next_id <= last:
@@ -113,7 +113,11 @@ class Sequence(Generic[I]):
         place = bisect_left(self._held, first, key=lambda held: held.first)
         if any(held.first <= first and last <= held.last for held in self._held[max(0, place - 1) : place + 1]):
             return Fate.DUPLICATE
-        self._held.insert(place, _Held(first, last, item))
+        end = place
+        while end < len(self._held) and self._held[end].last <= last:
+            end += 1
+        self.overtaken.extend(held.item for held in self._held[place:end])
+        self._held[place:end] = [_Held(first, last, item)]
         return Fate.HELD
 
     def release(self) -> list[I]:

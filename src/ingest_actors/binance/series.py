@@ -8,6 +8,10 @@ from ingest_actors.binance.gaps import Gap, Reason, State
 from ingest_actors.binance.sequence import Sequence
 from ingest_actors.messages import Event, Route
 
+RECENT_IDS = 10_000
+"""Of a series that comes by two connections, an id so little behind the newest was there before, without a doubt: the
+other connection has brought it. What lies further back may be ids that have begun again."""
+
 ID_MAX = 2**63 - 1
 """Ids are signed 64-bit numbers from 0 on; what lies outside is none."""
 
@@ -34,11 +38,18 @@ class Series:
         resumed: it goes on where an earlier process ended, and nothing has come yet: why ids that are missing before
             whatever comes first are missing.
         withheld: what would have left, while it waits for something to be put before it; None: nothing waits so.
+        wait_s: how long what is missing is left to another connection that brings the same stream, seconds; 0: there
+            is none.
+        untold: why something is missing that no gap was opened for yet; None: nothing is.
+        spares: events that overlap the end of the series, cut differently by another connection, oldest first: what is
+            expected next may still come by itself.
+        spare_since: when the oldest of them came.
     """
 
     __slots__ = (
         "by_ones", "gaps", "held_since", "hold_s", "latest_ms", "queued", "reached", "repairable", "resumed",
-        "route", "sequence", "staged", "stream", "suspected_since", "suspects", "symbol", "touched", "withheld",
+        "route", "sequence", "spare_since", "spares", "staged", "stream", "suspected_since", "suspects", "symbol",
+        "touched", "untold", "wait_s", "withheld",
     )  # fmt: skip
 
     def __init__(
@@ -62,11 +73,24 @@ class Series:
         self.suspected_since = 0.0
         self.resumed: Reason | None = None
         self.withheld: list[Event | Journalled] | None = None
+        self.wait_s = 0.0
+        self.untold: Reason | None = None
+        self.spares: list[Odd] = []
+        self.spare_since = 0.0
 
     @property
     def unbegun(self) -> bool:
         """Whether nothing has come yet, so that whatever comes begins it."""
         return self.staged is None and self.reached is None and self.sequence.next_id is None
+
+    def knows(self, last: int, next_id: int | None) -> bool:
+        """Whether an event that ends on an id was surely brought before, by another connection.
+
+        Args:
+            last: the id.
+            next_id: how far the series has got.
+        """
+        return next_id is not None and self.wait_s > 0 and next_id - RECENT_IDS <= last < next_id
 
     @property
     def smooth(self) -> bool:

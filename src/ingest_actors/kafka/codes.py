@@ -22,3 +22,6 @@ PURGE_QUEUE: int = KafkaError._PURGE_QUEUE
 RESOLVE: int = KafkaError._RESOLVE
 SSL: int = KafkaError._SSL
 TRANSPORT: int = KafkaError._TRANSPORT
+
+CONSEQUENCES = frozenset({PURGE_QUEUE, PURGE_INFLIGHT, FATAL, INVALID_DIFFERENT_RECORD})
+"""What is said of records that came back because of others."""

@@ -14,9 +14,12 @@ from ingest_actors.errors import SinkUnreachable
 from ingest_actors.kafka.config import transactional_id, transactional_options
 from ingest_actors.kafka.diagnosis import refused
 from ingest_actors.kafka.health import Health
+from ingest_actors.kafka.inquest import Inquest
 from ingest_actors.kafka.letters import Letter
 from ingest_actors.kafka.limits import Limits
 from ingest_actors.kafka.owner import Owner, encode, new_owner, owner_key
+from ingest_actors.kafka.renewal import Renewal
+from ingest_actors.kafka.seal import Seal
 from ingest_actors.kafka.state_topic import StateRead, read_owner, read_state
 from ingest_actors.kafka.transaction import Fate, Outcome, TransactionalHandle
 from ingest_actors.kafka.transactional import TransactionalSink
@@ -51,9 +54,9 @@ async def open_transactional(
 ) -> TransactionalSink:
     """Take over and make the sink; see `opening.open_sink`.
 
-    The order matters: only after the fencing nobody can add to the state, and reading it before would miss what an
-    open transaction of the fenced one still holds back. That nobody has fenced us meanwhile is shown by the first
-    commit, the owner's record; else all of it is done again.
+    The order matters. Our record is committed right after the fencing: whoever was fenced looks for it a moment later,
+    and would fence us in turn if it found none. From then on nobody else adds to the state, and nothing is held back by
+    a transaction that somebody left open; so the state that is read then is complete.
     """
     health = Health()
 
@@ -83,18 +86,25 @@ async def open_transactional(
             hint="give each instance a name of its own",
         )
     owner, read = taken
+    seal = Seal(
+        owner,
+        instance=settings.instance_name,
+        topic=settings.kafka_topic_state,
+        progress=progress,
+        clock_ms=clock_ms,
+    )
     writer = Writer(
         handle,
-        make_handle=make_handle,
-        owner=owner,
-        instance=settings.instance_name,
-        state_topic=settings.kafka_topic_state,
-        progress=progress,
-        limits=limits,
-        read_limits=read_limits,
-        read_owner=partial(read_owner, settings),
+        seal=seal,
+        inquest=Inquest(limits, read_limits),
+        renewal=Renewal(
+            make_handle,
+            partial(read_owner, settings),
+            instance=settings.instance_name,
+            seal=seal,
+            health=health,
+        ),
         health=health,
-        clock_ms=clock_ms,
     )
     return TransactionalSink(
         writer,
@@ -117,15 +127,15 @@ async def _take_over(
     clock_ms: Callable[[], int],
 ) -> tuple[Owner, StateRead] | None:
     """Who we are and what was read; None: somebody fenced us meanwhile."""
+    seen = await read_owner(settings, decided=True, timeout_s=timeout_s)
     if not await _done(settings, handle.init, timeout_s):
         return None
-    read = await read_state(settings, progress, timeout_s=timeout_s)
-    owner = new_owner(read.seen.owner, clock_ms=clock_ms())
+    owner = new_owner(seen.owner, clock_ms=clock_ms())
     handle.begin()
     handle.produce(settings.kafka_topic_state, encode(owner), owner_key(settings.instance_name))
     if not await _done(settings, handle.commit, timeout_s):
         return None
-    return owner, read
+    return owner, await read_state(settings, progress, own=owner.token, timeout_s=timeout_s)
 
 
 async def _done(settings: Settings, call: Callable[[], Awaitable[Outcome]], timeout_s: float) -> bool:

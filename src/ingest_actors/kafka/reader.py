@@ -113,25 +113,25 @@ class TopicReader:
             parts[number] = Part(begin, max(begin, end), cut=low > 0 and begin == low)
         return parts
 
-    def written_parts(self, topic: str, *, last: int | None = None) -> dict[int, Part]:
-        """All that is in a topic now, by partition; also what is not committed yet: `read` waits until it is known.
+    def last_parts(self, topic: str, *, last: int | None, decided: bool) -> dict[int, Part]:
+        """The ends of all partitions of a topic.
 
         Args:
             topic: its name.
-            last: only so many offsets of each partition, counted from its end.
+            last: so many offsets of each; None: all of it.
+            decided: only what is committed by now. Otherwise all that is written: `read` waits until it is decided.
 
         Raises:
             SinkUnreachable: no answer, or no right.
         """
-        numbers = self.partitions(topic)
-        with Cluster(self._options, timeout_s=self._timeout_s) as cluster:
-            ends = cluster.ends(topic, numbers)
-        parts = {}
-        for number in numbers:
-            low, _ = self._ask_ends(topic, number)
-            begin = low if last is None else max(low, ends[number] - last)
-            parts[number] = Part(begin, max(begin, ends[number]), cut=low > 0 and begin == low)
-        return parts
+        parts = self.parts(topic)
+        if not decided and parts:
+            with Cluster(self._options, timeout_s=self._timeout_s) as cluster:
+                ends = cluster.ends(topic, parts)
+            parts = {number: part._replace(end=max(part.end, ends[number])) for number, part in parts.items()}
+        if last is None:
+            return parts
+        return {number: part._replace(begin=max(part.begin, part.end - last)) for number, part in parts.items()}
 
     async def read(self, topic: str, parts: Mapping[int, Part]) -> AsyncGenerator[dict[int, list[Message]], None]:
         """Read parts of a topic. Close the generator (`contextlib.aclosing`).

@@ -39,12 +39,15 @@ class StateRead(NamedTuple):
     """How long it took, seconds."""
 
 
-async def read_state(settings: Settings, progress: Progress[Any] | None, *, timeout_s: float = 10.0) -> StateRead:
+async def read_state(
+    settings: Settings, progress: Progress[Any] | None, *, own: str = "", timeout_s: float = 10.0
+) -> StateRead:
     """Read the whole state of this instance.
 
     Args:
         settings: where, which topic, which instance.
         progress: takes in the last record of each key; None: only the owner's is looked at.
+        own: token of an owner that does not count: of ourselves.
         timeout_s: bound on each question to the brokers.
 
     Raises:
@@ -55,7 +58,7 @@ async def read_state(settings: Settings, progress: Progress[Any] | None, *, time
     began = time.monotonic()
     async with open_reader(settings, timeout_s=timeout_s) as reader:
         parts = await _parts(reader, settings, None)
-        found = await _read(reader, settings, parts)
+        found = await _read(reader, settings, parts, own)
     if progress is not None:
         for key, value in found.latest.items():
             progress.load(key, value)
@@ -71,11 +74,19 @@ async def read_state(settings: Settings, progress: Progress[Any] | None, *, time
     return read
 
 
-async def read_owner(settings: Settings, *, timeout_s: float = 10.0) -> Seen:
-    """Who wrote last, found among the last records as a rule. Raises as `read_state`."""
+async def read_owner(settings: Settings, *, decided: bool = False, timeout_s: float = 10.0) -> Seen:
+    """Who wrote last, found among the last records as a rule.
+
+    Args:
+        settings: where, which topic, which instance.
+        decided: look only at what is committed by now, and do not wait for what is not decided yet.
+        timeout_s: bound on each question to the brokers.
+
+    Raises: as `read_state`.
+    """
     async with open_reader(settings, timeout_s=timeout_s) as reader:
         for last in (LAST_OFFSETS, None):
-            parts = await _parts(reader, settings, last)
+            parts = await _parts(reader, settings, last, decided=decided)
             found = await _read(reader, settings, parts)
             if found.seen.owner is not None:
                 break
@@ -88,14 +99,16 @@ class _Found(NamedTuple):
     records: int
 
 
-async def _parts(reader: TopicReader, settings: Settings, last: int | None) -> dict[int, Part]:
-    ask = partial(reader.written_parts, settings.kafka_topic_state, last=last)
+async def _parts(
+    reader: TopicReader, settings: Settings, last: int | None, *, decided: bool = False
+) -> dict[int, Part]:
+    ask = partial(reader.last_parts, settings.kafka_topic_state, last=last, decided=decided)
     return await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
 
 
-async def _read(reader: TopicReader, settings: Settings, parts: dict[int, Part]) -> _Found:
+async def _read(reader: TopicReader, settings: Settings, parts: dict[int, Part], own: str = "") -> _Found:
     prefix = f"{settings.instance_name}/".encode()
-    owner = owner_key(settings.instance_name)
+    key_of_owner = owner_key(settings.instance_name)
     seen = Seen(None, None)
     latest: dict[bytes, bytes | None] = {}
     records = 0
@@ -108,8 +121,10 @@ async def _read(reader: TopicReader, settings: Settings, parts: dict[int, Part])
                     if key is None or not key.startswith(prefix):
                         continue
                     value = message.value()
-                    if key != owner:
+                    if key != key_of_owner:
                         latest[key] = value
                     elif value is not None:
-                        seen = newest(seen, decode(key, value))
+                        owner = decode(key, value)
+                        if owner.token != own:
+                            seen = newest(seen, owner)
     return _Found(seen, latest, records)

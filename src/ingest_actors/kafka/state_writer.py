@@ -39,7 +39,7 @@ LAST_WRITE_S_MAX = 1.2
 """What the last state of a clean stop may take; well within what closing the sink may."""
 
 BEGIN_S_MAX = 2.0
-"""How long the first events of a series wait for the state to know of it. After that the record goes before the state."""
+"""How long the first events of a series wait for the state to know of it; then the record goes before the state."""
 
 RECORDS_BETWEEN_POLLS = 1_000
 

@@ -189,19 +189,19 @@ class TransactionalSink:
         if known is not None:
             return known.again(self._serial)
         letters = None if self._letter is None else Letters(self._letter, self._clock_ms)
-        return Parcel(batch, self._serial, letters=letters, refused=self._writer.limits.screen(batch))
+        return Parcel(batch, self._serial, letters=letters, refused=self._writer.inquest.limits.screen(batch))
 
     def _due_s(self) -> float:
         """When something is to be done next, on the monotonic clock."""
         writer = self._writer
-        if writer.trouble is not None or writer.sealed:
+        if writer.trouble is not None or writer.closed:
             return 0.0
         return min(self._oldest_s + self._commit_interval_s, self._committed_s + HEARTBEAT_S)
 
     def _whole(self) -> bool:
         """Whether no batch is there in part; or a commit is due all the same, and then without it."""
         writer = self._writer
-        if writer.underway and not writer.sealed:
+        if writer.underway and not writer.closed:
             if time.monotonic() - self._partial_s < PARTIAL_S_MAX:
                 return False
             writer.drop_partial()

@@ -11,41 +11,30 @@ batches without the refused events; their dead letters are in the same transacti
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
 from enum import Enum, auto
-from typing import Any
 
-import msgspec
 import trio
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import KafkaError, KafkaException
 
-from ingest_actors.errors import JournalTooNew, SecondWriter, SinkBroken, SinkUnreachable
-from ingest_actors.kafka import codes
+from ingest_actors.errors import SinkBroken
 from ingest_actors.kafka.accepted import Accepted
 from ingest_actors.kafka.health import Health
-from ingest_actors.kafka.limits import Limits
+from ingest_actors.kafka.inquest import Finding, Inquest
 from ingest_actors.kafka.owed import RECORD_FAULTS
-from ingest_actors.kafka.owner import Owner, Seen, encode, owner_key
 from ingest_actors.kafka.parcel import Parcel
+from ingest_actors.kafka.renewal import Renewal
+from ingest_actors.kafka.seal import Seal
 from ingest_actors.kafka.transaction import Fate, Outcome, TransactionalHandle, fate_of
-from ingest_actors.kafka.trials import Trials
-from ingest_actors.logs import get_logger
-from ingest_actors.protocols import Progress, Refusal, StateChange
-
-log = get_logger()
+from ingest_actors.protocols import Refusal
 
 EVENTS_BETWEEN_YIELDS = 1_000
 """Handing over keeps the loop for about 2.5 ms at most, however large the batch."""
 
 QUEUE_FULL_POLL_S = 0.005
+UNKNOWN_PAUSE_S = 0.02
+
 REDO_MAX = 3
 """Transactions aborted in a row, for no record's fault, before the sink counts as broken."""
-
-FENCED_PAUSE_S = 0.5
-"""What a fenced writer gives a rival to write its record before looking for it: several times what that takes."""
-
-UNKNOWN_PAUSE_S = 0.02
-OUTAGE_PAUSE_S = 1.0
 
 
 class Trouble(Enum):
@@ -57,87 +46,49 @@ class Trouble(Enum):
     """The producer is finished: find out what was committed, whether anybody else writes, and make another."""
 
 
-class Seal:
-    """What concludes a transaction: the changes of the state, and the owner's record."""
-
-    def __init__(self, change: StateChange | None, owner: Owner, key: bytes) -> None:
-        self.change = change
-        self.owner = owner
-        self.todo = [*(() if change is None else change.records), (key, encode(owner))]
-
-
 class Writer:
     """The transactions of one instance. One task at a time may call it; each call may be cancelled and made again.
 
     Args:
         handle: initialised, in no transaction.
-        make_handle: makes another.
-        owner: who we are; already written.
-        instance: `INSTANCE_NAME`.
-        state_topic: where the state goes.
-        progress: the state; None: there is none.
-        limits: what the topics take.
-        read_limits: asks again.
-        read_owner: who wrote last, once no transaction of ours is open.
+        seal: the state, and who we are.
+        inquest: finds out what is refused.
+        renewal: makes other producers.
         health: judges whether the brokers can be reached.
-        clock_ms: wall clock, ms since the epoch.
 
     Attributes:
         parcels: complete batches of the transaction that is open, in order.
         underway: batches that are handed over in part, by identity.
         committed: batches that are written for good, in order, for somebody to take.
         trouble: see `Trouble`.
-        limits: what the topics take, as far as is known.
         errors: troubles so far.
     """
 
     def __init__(
-        self,
-        handle: TransactionalHandle,
-        *,
-        make_handle: Callable[[Limits], TransactionalHandle],
-        owner: Owner,
-        instance: str,
-        state_topic: str,
-        progress: Progress[Any] | None,
-        limits: Limits,
-        read_limits: Callable[[], Awaitable[Limits]],
-        read_owner: Callable[[], Awaitable[Seen]],
-        health: Health,
-        clock_ms: Callable[[], int],
+        self, handle: TransactionalHandle, *, seal: Seal, inquest: Inquest, renewal: Renewal, health: Health
     ) -> None:
         self.parcels: list[Parcel] = []
         self.underway: dict[int, Parcel] = {}
         self.committed: deque[Parcel] = deque()
         self.trouble: Trouble | None = None
-        self.limits = limits
         self.errors = 0
+        self.inquest = inquest
         self._handle: TransactionalHandle | None = handle
-        self._make_handle = make_handle
-        self._owner = owner
-        self._instance = instance
-        self._key = owner_key(instance)
-        self._state_topic = state_topic
-        self._progress = progress
-        self._read_limits = read_limits
-        self._read_owner = read_owner
+        self._seal = seal
+        self._renewal = renewal
         self._health = health
-        self._clock_ms = clock_ms
         self._attempt = 0
         self._begun = False
-        self._seal: Seal | None = None
         self._failing: list[Accepted] = []
-        self._trials: Trials | None = None
         self._redos = 0
         self._forgiven = False
         self._fenced = False
-        self._state_fault = ""
         self._cause = ""
 
     @property
-    def sealed(self) -> bool:
+    def closed(self) -> bool:
         """Whether a commit is under way: nothing may be added to the transaction any more."""
-        return self._seal is not None
+        return self._seal.closed
 
     @property
     def left(self) -> int:
@@ -168,7 +119,7 @@ class Writer:
         while True:
             if self.trouble is not None:
                 await self.mend()
-            if self.sealed:
+            if self.closed:
                 await self.commit()
             if await self._hand_over(parcel):
                 break
@@ -227,21 +178,13 @@ class Writer:
             await self._handle.aclose()
             self._handle = None
         self._begun = False
-        if self._fenced:
-            await trio.sleep(FENCED_PAUSE_S)
-        await self._rival()
-        handle = self._make_handle(self.limits)
         try:
-            await self._init(handle)
-            seen = await self._rival()
-        except BaseException:
-            await handle.aclose()
-            raise
-        self._handle = handle
-        self._fenced = self._forgiven = False
+            self._handle, seen = await self._renewal.make(self.inquest.limits, fenced=self._fenced)
+        finally:
+            self._forgiven = False
+        self._fenced = False
         self.trouble = Trouble.REDO
-        seal = self._seal
-        if seal is None or seen.owner is None or seen.owner.commits != seal.owner.commits or not self._ours(seen.owner):
+        if not self._seal.counted(seen.owner):
             return False
         self.trouble = None
         self._settle()
@@ -259,9 +202,9 @@ class Writer:
         self.parcels.clear()
         self.underway.clear()
         self._failing.clear()
-        self._trials = None
+        self.inquest.clear()
         self._redos = 0
-        self._roll_back()
+        self._seal.roll_back()
 
     async def aclose(self) -> None:
         """Take back what is not committed, as far as the brokers answer at once, and let go of the producer."""
@@ -271,23 +214,25 @@ class Writer:
         try:
             if self._begun and handle.fatal is None:
                 # Left open, it would keep readers of committed records waiting for the transaction's timeout.
-                await (handle.commit() if self._seal is not None and not self._seal.todo else handle.abort())
+                await (handle.commit() if self._seal.complete else handle.abort())
         finally:
             await handle.aclose()
 
     # -- writing
 
-    def _begin(self) -> None:
+    def _begin(self) -> bool:
+        """Be in a transaction; whether that is so."""
         if not self._begun and self._handle is not None:
             outcome = self._handle.begin()
             self._begun = outcome.error is None
             if outcome.error is not None:
                 self._note(outcome)
+        return self._begun
 
     async def _hand_over(self, parcel: Parcel) -> bool:
         """Hand over all of a parcel; False: there is trouble."""
         if parcel.attempt != self._attempt:
-            parcel.begin(self._attempt, self._failing, self.limits)
+            parcel.begin(self._attempt, self._failing, self.inquest.limits)
         self._begin()
         for part in parcel.parts:
             while self.trouble is None and not part.complete:
@@ -314,10 +259,10 @@ class Writer:
         self._note(Outcome(Fate.ABORT, error))
 
     def _apply(self, parcel: Parcel) -> None:
-        if self._progress is None or parcel.written:
+        if parcel.written:
             return
         try:
-            self._progress.apply(parcel.batch)
+            self._seal.apply(parcel.batch)
         except BaseException:
             self._note(Outcome(Fate.ABORT))  # its records must not stay in the transaction
             raise
@@ -327,12 +272,10 @@ class Writer:
     async def _conclude(self) -> None:
         """Hand over the state and have it all committed, or tell what trouble there is."""
         self._begin()
-        if self._seal is None and self.trouble is None:
-            self._owner = msgspec.structs.replace(self._owner, at=self._clock_ms(), commits=self._owner.commits + 1)
-            change = None if self._progress is None else self._progress.change()
-            self._seal = Seal(change, self._owner, self._key)
-        while self.trouble is None and self._seal is not None and self._seal.todo:
-            await self._hand_over_state(self._seal)
+        if not self._seal.closed and self.trouble is None:
+            self._seal.close()
+        while self.trouble is None and not self._seal.complete:
+            await self._hand_over_state()
         while self.trouble is None and self._handle is not None:
             outcome = await self._handle.commit()
             if outcome.fate is Fate.DONE:
@@ -343,34 +286,21 @@ class Writer:
             else:
                 self._note(outcome)
 
-    async def _hand_over_state(self, seal: Seal) -> None:
+    async def _hand_over_state(self) -> None:
         assert self._handle is not None
-        produce, topic, at = self._handle.produce, self._state_topic, seal.owner.at
-        done = 0
         try:
-            for key, value in seal.todo[:EVENTS_BETWEEN_YIELDS]:
-                produce(topic, value, key, -1, self._state_report, None, at)
-                done += 1
+            self._seal.hand_over(self._handle.produce)
         except BufferError:
             await self._breathe(QUEUE_FULL_POLL_S)
         except KafkaException as error:
-            self._state_fault = error.args[0].str()
             self._note(Outcome(Fate.ABORT, error.args[0]))
-        finally:
-            del seal.todo[:done]
-        self.poll()
-        await trio.lowlevel.checkpoint()
-
-    def _state_report(self, error: KafkaError | None, _: Message) -> None:
-        if error is not None and error.code() not in _CONSEQUENCES and not self._state_fault:
-            self._state_fault = error.str()
+        if not self._seal.complete:
+            self.poll()
+            await trio.lowlevel.checkpoint()
 
     def _settle(self) -> None:
         """The transaction is committed."""
-        assert self._seal is not None
-        if self._progress is not None and self._seal.change is not None:
-            self._progress.settle(self._seal.change)
-        self._seal = None
+        self._seal.settle()
         self.committed.extend(self.parcels)
         self.parcels.clear()
         self._redos = 0
@@ -394,8 +324,8 @@ class Writer:
         """Abort, find out what was refused, and write the batches again."""
         if not await self._abort():
             return
-        self._roll_back()
-        if not await self._find_refused():
+        self._seal.roll_back()
+        if not await self._look_into_it():
             return
         self._attempt += 1
         self._failing.clear()
@@ -424,91 +354,31 @@ class Writer:
                 return False
         return self._handle is not None
 
-    def _roll_back(self) -> None:
-        self._seal = None
-        if self._progress is not None:
-            self._progress.roll_back()
-
-    async def _find_refused(self) -> bool:
-        """Which events of the aborted transaction are refused; whether to go on with this producer."""
+    async def _look_into_it(self) -> bool:
+        """What is refused of the aborted transaction; whether to write the rest with this producer."""
         assert self._handle is not None
         parcels = [*self.parcels, *self.underway.values()]
-        if self._trials is None:
-            self._trials = Trials()
-            self._trials.note([part for parcel in parcels for part in parcel.parts], self._request_bytes_max())
-        trials = self._trials
-        tried = True
-        if trials.cause:
-            log.warning("kafka_request_refused", detail=trials.cause)
-            self._cause = trials.cause
-            limits = await self._read_limits()
-            for parcel in parcels:
-                parcel.screen(limits)
-            if limits.message_bytes != self.limits.message_bytes:
-                self._forgiven = True
-                self.trouble = Trouble.RENEW  # with requests of another size
-            self.limits = limits
-        if trials.open and self.trouble is not Trouble.RENEW:
-            tried = await trials.run(self._handle, begin=self._try_begin, abort=self._abort)
-        if tried:
-            self._trials = None
-        found = [parcel.take_refusals() for parcel in parcels]
-        if True not in found and self.trouble is not Trouble.RENEW:
+        finding = await self.inquest.run(parcels, self._handle, begin=self._begin, abort=self._abort)
+        self._cause = self.inquest.cause or self._cause
+        if finding is Finding.REFUSED:
+            self._redos = 0
+        elif finding is Finding.OTHER_SIZE:
+            self._forgiven = True
+            self.trouble = Trouble.RENEW
+        elif self.trouble is not Trouble.RENEW:
             self._spend()
-        return tried and self.trouble is not Trouble.RENEW
-
-    def _try_begin(self) -> bool:
-        self._begin()
-        return self._begun
+        return finding is not Finding.OPEN and self.trouble is not Trouble.RENEW
 
     def _spend(self) -> None:
-        """Another abort that no record is to blame for."""
+        """Another abort that no event is to blame for."""
         self._redos += 1
-        fault, self._state_fault = self._state_fault, ""
+        fault, self._seal.fault = self._seal.fault, ""
         if fault:
-            self._cause = f"topic {self._state_topic}: {fault}"
+            self._cause = f"topic {self._seal.topic}: {fault}"
         if fault or self._redos > REDO_MAX:
             self._redos = 0
             self.trouble = Trouble.RENEW
 
-    async def _init(self, handle: TransactionalHandle) -> None:
-        while True:
-            outcome = await handle.init()
-            if outcome.fate is Fate.DONE:
-                return
-            if outcome.fate is not Fate.UNKNOWN:
-                self._forgiven = False
-                raise SinkBroken(f"no transactions: {outcome.error and outcome.error.str()}")
-            await self._breathe(UNKNOWN_PAUSE_S)
-
-    async def _rival(self) -> Seen:
-        """Who wrote last; waits until the brokers answer. Raises SecondWriter."""
-        while True:
-            try:
-                seen = await self._read_owner()
-            except SinkUnreachable as error:
-                self._health.down(error.cause)
-                await trio.sleep(OUTAGE_PAUSE_S)
-            except JournalTooNew as error:
-                raise self._second_writer("of a newer release") from error
-            else:
-                if seen.owner is not None and not self._ours(seen.owner) and seen.owner.rank > self._owner.rank:
-                    raise self._second_writer(str(seen.owner))
-                return seen
-
-    def _ours(self, owner: Owner) -> bool:
-        return owner.token == self._owner.token
-
-    def _second_writer(self, other: str) -> SecondWriter:
-        log.error("second_writer", instance=self._instance, other=other, own=str(self._owner))
-        return SecondWriter(self._instance, other)
-
-    def _request_bytes_max(self) -> int:
-        return max(self.limits.message_bytes[0] // 2, 1)
-
     async def _breathe(self, seconds: float) -> None:
         self._health.check(max(self.left, 1))
         await trio.sleep(seconds)
-
-
-_CONSEQUENCES = frozenset({codes.PURGE_QUEUE, codes.PURGE_INFLIGHT, codes.FATAL})

@@ -64,17 +64,17 @@ class ExchangeSettings(BaseModel):
     connections_per_stream: Annotated[
         int,
         Spec(
-            "`2` = every stream on two connections, deduplicated.",
+            "`2` = every stream on two connections, on different endpoints if several are given, deduplicated: the loss"
+            " of one is not seen in the record.",
             whole(1, 2),
-            later="`2` is not in this version and is refused.",
         ),
     ] = 1
     ws_rotate_after_seconds: Annotated[
         float,
         Spec(
-            "A connection is replaced, overlapping, before the exchange ends it at 24 h (86400 s); staggered.",
+            "A connection is replaced, overlapping, before the exchange ends it at 24 h (86400 s); staggered, so that"
+            " each is replaced within the last tenth of this time.",
             number(60, 86_340),
-            later="Takes effect with replacements that overlap, which are not in this version.",
         ),
     ] = 82_800.0
     ws_message_max_bytes: Annotated[

@@ -50,8 +50,6 @@ def _not_in_this_version(settings: Settings) -> Iterator[Problem]:
     """THE list of what is known by name and not built yet; asking for it is refused rather than ignored."""
     if settings.spool_dir is not None:
         yield _later("spool_dir", str(settings.spool_dir), "leaving it unset")
-    if settings.connections_per_stream != 1:
-        yield _later("connections_per_stream", settings.connections_per_stream, "1")
 
 
 def _later(field: str, value: object, accepted: str) -> Problem:
