@@ -305,7 +305,7 @@ def _network(world, exchange, lived, fate, settings):
     """The real one, over memory; it notes what is read, and connections and repairs crash at it."""
     network = real_network(
         settings, clock_ms=lambda: exchange.now_ms() + world.clock_off_ms, connect=exchange.connect,
-        rest_transport=httpx.ASGITransport(exchange.rest_app),
+        rest_transport=_FarAway(exchange.rest_app, f"{world.schedule.seed}/rest/{len(world.lives)}"),
     )  # fmt: skip
 
     @asynccontextmanager
@@ -342,6 +342,18 @@ class _Feed:
     def _noted(self, batch):
         self._lived.read.extend(batch.frames)
         return batch
+
+
+class _FarAway(httpx.AsyncBaseTransport):
+    """The way to the REST interface: each answer takes its time."""
+
+    def __init__(self, app, seed):
+        self._app = httpx.ASGITransport(app)
+        self._rng = random.Random(seed)
+
+    async def handle_async_request(self, request):
+        await trio.sleep(0.001 + 0.1 * self._rng.random())
+        return await self._app.handle_async_request(request)
 
 
 class _Rest:

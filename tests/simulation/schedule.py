@@ -107,6 +107,8 @@ def draw(seed, *, mode=None):
             "gap_hold_max_events": rng.choice((5, 50_000, 50_000)),
             "backfill": rng.choice(("trade,aggTrade",) * 6 + ("trade", "off")),
             "buffer_max_bytes": rng.choice((1 << 20, 64 << 20)),
+            "connections_per_stream": rng.choice((1, 1, 2)),
+            "ws_rotate_after_seconds": rng.choice((82_800, 82_800, 70)),
             "depth_snapshot_interval_seconds": rng.choice((15, 3600)),
             "depth_snapshot_limit": 5000,
             "resume_max_age_seconds": rng.choice((3.0, 3600.0, 3600.0, 3600.0)),
