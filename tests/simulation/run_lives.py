@@ -30,10 +30,11 @@ def main():
     totals, failed = Totals(), []
     began_s = told_s = time.monotonic()
     for seed in seeds_of(options.seeds):
-        failure = one(seed, options, totals)
+        schedule = drawn(seed, options)
+        failure = one(schedule, options, totals)
         if failure is not None:
             failed.append(seed)
-            print(f"\nseed {seed} FAILED: {shortened(failure)}\n  again: {command(seed, options)}", flush=True)
+            print(f"\nseed {seed} FAILED: {shortened(failure)}\n  again: {command_for(schedule)}", flush=True)
             if options.tell:
                 traceback.print_exception(innermost(failure))
         if totals.schedules % 20 == 0:
@@ -46,17 +47,15 @@ def main():
     return 1 if failed else 0
 
 
-def one(seed, options, totals):
+def one(schedule, options, totals):
     """Run and judge one schedule; what it failed of, or None."""
     import judge
     import lives
-    import schedule
 
-    drawn = schedule.draw(seed, mode=options.mode, **switches(options))
     signal.signal(signal.SIGALRM, _stuck)
-    signal.alarm(STUCK_S)
+    signal.alarm(STUCK_S * (30 if options.day else 1))
     try:
-        world = lives.live(drawn)
+        world = lives.live(schedule)
         totals.add(world, judge.judge(world))
     except KeyboardInterrupt:
         raise
@@ -66,7 +65,7 @@ def one(seed, options, totals):
     finally:
         signal.alarm(0)
     if options.tell:
-        print(drawn)
+        print(schedule)
         for number, lived in enumerate(world.lives):
             print(f"life {number}: {'died' if lived.died else 'stopped'}, read {len(lived.read)}")
             for event in lived.happened:
@@ -74,9 +73,14 @@ def one(seed, options, totals):
     return None
 
 
-def switches(options):
-    """Parts of the service that a schedule may switch on."""
-    return {}
+def drawn(seed, options):
+    """The schedule of a seed."""
+    from long_day import long_day
+    from schedule import draw
+
+    if options.day:
+        return long_day(seed, mode=options.mode or "exactly_once")
+    return draw(seed, mode=options.mode, actions=tuple(options.action))
 
 
 class Totals:
@@ -133,10 +137,11 @@ def seeds_of(text):
         yield from range(int(first), int(last or first) + 1)
 
 
-def command(seed, options):
-    """What runs one seed again, and tells of it."""
-    mode = f" --mode {options.mode}" if options.mode else ""
-    return f"python tests/simulation/run_lives.py --seeds {seed}{mode} --tell"
+def command_for(schedule):
+    """What runs a schedule again, and tells of it."""
+    only = "".join(f" --action {action}" for action in schedule.actions)
+    what = " --day" if schedule.faults_s >= 80_000 else only
+    return f"python tests/simulation/run_lives.py --seeds {schedule.seed} --mode {schedule.mode}{what} --tell"
 
 
 def innermost(failure):
@@ -158,6 +163,8 @@ def _options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0-99", help="which: 3, 0-99, 1,5,7-9")
     parser.add_argument("--mode", choices=("exactly_once", "at_least_once"), help="instead of what each seed draws")
+    parser.add_argument("--action", action="append", default=[], help="only this fault of the exchange; repeatable")
+    parser.add_argument("--day", action="store_true", help="a whole day with every fault; minutes each")
     parser.add_argument("--every", type=float, default=30.0, help="seconds between two lines of progress")
     parser.add_argument("--tell", action="store_true", help="what happened in each life")
     return parser.parse_args()
