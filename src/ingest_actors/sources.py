@@ -208,6 +208,7 @@ class Sources:
             failures_max=settings.max_retries,
             on_open=on_open,
             on_end=fleet.stir,
+            spared=partial(fleet.carried_by_twins, state),
             announce=self._announce,
             tallies=self._overview.tallies,
             clock_ms=self._clock_ms,

@@ -15,6 +15,7 @@ from functools import partial
 import trio
 
 from ingest_actors.actors.batcher import batcher
+from ingest_actors.actors.fleet import beside_another
 from ingest_actors.actors.monitor import monitor
 from ingest_actors.actors.parser import parser
 from ingest_actors.actors.producer import Handover, producer
@@ -27,6 +28,7 @@ from ingest_actors.binance.ends import Ends
 from ingest_actors.binance.gaps import Gap, State
 from ingest_actors.binance.journal import Journal, late
 from ingest_actors.binance.leads import Leads
+from ingest_actors.binance.outcome import Parsed
 from ingest_actors.binance.parser import EventParser
 from ingest_actors.binance.repairs import Repairs
 from ingest_actors.binance.resume import Mark, Place
@@ -45,6 +47,10 @@ from ingest_actors.sources import Sources
 from ingest_actors.summary import get_metrics
 from ingest_actors.supervision import DrainReport, Line, Mailbox
 from ingest_actors.supervisor import Supervisor
+
+PLAYED_WAIT_S = 1.0
+"""How long, of this machine's time, what one connection of a recording lacks is looked for by another: the recording is
+played faster than that."""
 
 Player = Callable[[Mailbox[FrameBatch]], Awaitable[None]]
 """Puts messages into a mailbox, in order, and returns when there are no more."""
@@ -86,7 +92,7 @@ class Topology:
         self._network = network
         self._announce = announce
         self._clock_ms = clock_ms
-        self._bounds = Bounds.of(settings.buffer_max_bytes)
+        self._bounds = Bounds.of(settings.buffer_max_bytes, spool=settings.spool_dir is not None)
         self._table = table = StreamTable(topic_names(settings))
         self._continuity = Continuity(
             hold_s=self._hold_s,
@@ -99,6 +105,8 @@ class Topology:
         )
         leads = Leads(table, self._alive)
         self._continuity.on_commit = leads.commit
+        self._sharing = Sharing(self._continuity, leads)
+        self._overlapping = False
         self._parser = EventParser(table, continuity=self._continuity, leads=leads)
         self.letters = DeadLetters(table)
 
@@ -121,6 +129,7 @@ class Topology:
         self.overview.ledger.add_holder(self._continuity.routes)
         self._continuity.doubts.on_drop = self.overview.ledger.drop
         self._continuity.on_journal = self._tell_gap
+        self._continuity.spool_full_ms = self.overview.spool_full_ms
         self.overview.gaps_open = lambda: len(self._continuity.gaps)
         self.overview.waiting_bytes = lambda: self._continuity.size_bytes
         self.overview.rest_weight_used = network.weight_used
@@ -136,7 +145,7 @@ class Topology:
             books=Books(
                 self._continuity, interval_s=settings.depth_snapshot_interval_seconds, wanted=self.overview.fleet.wants
             ),
-            sharing=Sharing(self._continuity, leads),
+            sharing=self._sharing,
             table=table,
             bounds=self._bounds,
             overview=self.overview,
@@ -200,7 +209,7 @@ class Topology:
                     parser,
                     self._unparsed,
                     self._events,
-                    parse=self._parser.parse,
+                    parse=self._parser.parse if self._player is None else self._parse_played,
                     order=self._continuity,
                     notify=self.sources.notify,
                     ledger=overview.ledger,
@@ -273,6 +282,13 @@ class Topology:
         wanted = await network.resolve(self._announce)
         self.sources.adopt(settings, network)
         self.overview.fleet.change(wanted, self._announce, "streams_changed")
+
+    def _parse_played(self, batch: FrameBatch) -> Parsed:
+        """Parse what a recording has: where one connection took over from another, both may have brought the same."""
+        if not self._overlapping and beside_another(batch.connection):
+            self._overlapping = True
+            self._sharing.share_everything(PLAYED_WAIT_S)
+        return self._parser.parse(batch)
 
     def _alive(self, connection: str) -> bool:
         """Whether a connection is open."""

@@ -41,8 +41,10 @@ class Tally:
         first: by series, the id that came first.
         last: by series, the highest id so far.
         skipped: ids that came although others between were missing.
-        repeated: ids that were there before, or below what was there.
-        late: how many records say that they are late.
+        missing: by series, spans of ids that have not come yet although later ones have.
+        repeated: ids that were there before.
+        unordered: ids that came behind later ones, for the first time, and do not say that they are late.
+        late: how many records came behind later ones, for the first time, and say so.
         records: how many records came in all.
     """
 
@@ -50,7 +52,9 @@ class Tally:
         self.first: dict[Series, int] = {}
         self.last: dict[Series, int] = {}
         self.skipped: list[Defect] = []
+        self.missing: dict[Series, list[tuple[int, int]]] = defaultdict(list)
         self.repeated: list[Defect] = []
+        self.unordered: list[Defect] = []
         self.late = 0
         self.records = 0
 
@@ -65,23 +69,46 @@ class Tally:
         found = _PATTERNS[event_type].search(value)
         assert found, value
         series, number = (key.decode(), event_type), int(found[1])
-        if kind[2]:
-            self.late += 1
         if series not in self.last:
             self.first[series] = self.last[series] = number
             return
         expected = self.last[series] + 1
-        if number != expected:
-            kept = self.skipped if number > expected else self.repeated
-            if len(kept) < DEFECTS_MAX:
-                kept.append(Defect(series, number, expected))
+        if number > expected:
+            self.missing[series].append((expected, number - 1))
+            _keep(self.skipped, Defect(series, number, expected))
+        elif number < expected:
+            self._take_old(Defect(series, number, expected), says_late=kind[2] is not None)
         self.last[series] = max(self.last[series], number)
+
+    @property
+    def absent(self) -> int:
+        """How many ids between the first and the last of their series have not come."""
+        return sum(last - first + 1 for spans in self.missing.values() for first, last in spans)
+
+    def _take_old(self, old: Defect, *, says_late: bool) -> None:
+        spans = self.missing[old.series]
+        for index, (first, last) in enumerate(spans):
+            if first <= old.number <= last:
+                rest = [(first, old.number - 1), (old.number + 1, last)]
+                spans[index : index + 1] = [(low, high) for low, high in rest if low <= high]
+                if says_late:
+                    self.late += 1
+                else:
+                    _keep(self.unordered, old)
+                return
+        _keep(self.repeated, old)
 
     def __str__(self) -> str:
         return (
-            f"{self.records} records, {self.late} late, {len(self.repeated)} repeats {self.repeated[:5]},"
-            f" {len(self.skipped)} skips {self.skipped[:5]}"
+            f"{self.records} records, {self.late} late, {len(self.repeated)} repeats {self.repeated[:3]},"
+            f" {self.absent} missing, {len(self.skipped)} skips {self.skipped[:3]},"
+            f" {len(self.unordered)} out of order {self.unordered[:3]}"
         )
+
+
+def _keep(defects: list[Defect], defect: Defect) -> None:
+    if len(defects) < DEFECTS_MAX:
+        defects.append(defect)
 
 
 class Follower:

@@ -1,7 +1,7 @@
 """The service killed and stopped under load: what comes next goes on from the last trade in Kafka.
 
-``INGEST_KILLS`` says how often it is killed, ``INGEST_PROOF_ACTIVITY`` how busy the market is (20: a thousand trades a
-second); ``--log-cli-level=INFO`` shows figures.
+``INGEST_KILLS`` says how often it is killed, ``INGEST_PROOF_ACTIVITY`` how busy the market is; ``--log-cli-level=INFO``
+shows figures.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from proof_world import CATCH_UP_S, MODES, Market, Proof, kill, number_of
 pytestmark = pytest.mark.broker
 
 KILLS = number_of("INGEST_KILLS", 3)
-ACTIVITY = number_of("INGEST_PROOF_ACTIVITY", 20)
+ACTIVITY = number_of("INGEST_PROOF_ACTIVITY", 10)
+"""A thousand trades and aggregates a second. Every start costs weight of REST, and that is what bounds it: with a kill
+every six seconds so much is just there."""
 SEED = number_of("INGEST_PROOF_SEED", 1)
 SECOND_WRITER_EXIT = 76
 

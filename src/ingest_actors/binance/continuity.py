@@ -86,6 +86,7 @@ class Continuity:
         self._late = late
         self.on_journal: Callable[[Gap, State], None] = lambda _gap, _state: None
         self.on_commit: Callable[[], None] = lambda: None
+        self.spool_full_ms: Callable[[], int] = lambda: 0
         self._held_max = held_max
         self._clock = clock
         self._clock_ms = clock_ms
@@ -93,6 +94,7 @@ class Continuity:
         self._marks: Mapping[Place, Mark] = {}
         self._resumed = Reason.RESTARTED
         self._shared: Mapping[str, float] = {}
+        self._wait_s = 0.0
         self._touched: list[Series] = []
         self.on_book: Callable[[Series], None] = lambda _series: None
         self.on_book_hole: Callable[[Series, Hole], None] = lambda _series, _hole: None
@@ -115,7 +117,7 @@ class Continuity:
                 stream, symbol, route, hold_s=hold_s or 0.0, repairable=hold_s is not None,
                 by_ones=kind.continuity is Kind.CONSECUTIVE,
             )  # fmt: skip
-            known.wait_s = self._shared.get(stream, 0.0)
+            known.wait_s = self._shared.get(stream, self._wait_s)
             self._series[stream] = known
             if not known.by_ones:
                 self._new_books.append(known)
@@ -161,6 +163,11 @@ class Continuity:
                 self._set_deadline(series)
         self._shared = waits_s
         self._leaving.ring()
+
+    def share_everything(self, wait_s: float) -> None:
+        """Any stream may come by more than one connection, for good."""
+        self._wait_s = wait_s
+        self.share(dict.fromkeys(self._series, wait_s))
 
     def waits(self, streams: Iterable[str]) -> bool:
         """Whether anything of these streams waits for something that is missing before it."""
@@ -500,6 +507,8 @@ class Continuity:
             self.doubts.on_drop(Counter(item.event[3] for item in overtaken))
 
     def _new_gap(self, series: Series, hole: Hole, reason: Reason) -> Gap:
+        if reason is Reason.DISCONNECTED and series.latest_ms <= self.spool_full_ms() > 0:
+            reason = Reason.SPOOL_FULL  # nothing was read, so that the exchange hung up
         return Gap(
             series.stream,
             series.symbol,

@@ -1,0 +1,47 @@
+"""The opinion that the proofs lean on: a tally of ids finds what is not once and in order."""
+
+from __future__ import annotations
+
+import pytest
+from once_in_order import Defect, Tally
+
+BTC = ("BTCUSDT", "trade")
+
+
+def tally_of(*numbers, late=()):
+    tally = Tally()
+    for place, number in enumerate(numbers):
+        mark = b',"late":true' if place in late else b""
+        tally.take(b"BTCUSDT", b'{"e":"trade","t":%d,"T":5,"event_type":"trade"%b}' % (number, mark))
+        tally.take(b"BTCUSDT", b'{"e":"depthUpdate","u":%d,"event_type":"depth_update"}' % number)
+    return tally
+
+
+def found(tally):
+    """How many are missing, repeated, out of order, late, and how many skips there were."""
+    return tally.absent, len(tally.repeated), len(tally.unordered), tally.late, len(tally.skipped)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "late", "wanted"),
+    [
+        ((5, 6, 7, 8), (), (0, 0, 0, 0, 0)),
+        ((5, 6, 8, 9), (), (1, 0, 0, 0, 1)),
+        ((5, 9), (), (3, 0, 0, 0, 1)),
+        ((5, 6, 6, 7), (), (0, 1, 0, 0, 0)),
+        ((5, 6, 5, 6, 7), (), (0, 2, 0, 0, 0)),
+        ((5, 7, 6, 8), (), (0, 0, 1, 0, 1)),
+        ((5, 8, 6, 7, 9), (2, 3), (0, 0, 0, 2, 1)),
+        ((5, 8, 6, 6, 7), (2, 3, 4), (0, 1, 0, 2, 1)),
+        ((5, 4), (), (0, 1, 0, 0, 0)),
+    ],
+)
+def test_what_is_missing_doubled_out_of_order_or_late_is_found(numbers, late, wanted):
+    assert found(tally_of(*numbers, late=late)) == wanted
+
+
+def test_first_last_and_places_are_told():
+    tally = tally_of(5, 7, 5)
+    assert (tally.first, tally.last, tally.records) == ({BTC: 5}, {BTC: 7}, 6)
+    assert tally.missing == {BTC: [(6, 6)]}
+    assert (tally.skipped, tally.repeated) == ([Defect(BTC, 7, 6)], [Defect(BTC, 5, 8)])
