@@ -1,4 +1,4 @@
-"""A reader of the depth topic, as product pages tell people to write one: it builds books from snapshots and updates."""
+"""A reader of the depth topic as anybody would write one: it builds books from snapshots and updates."""
 
 import msgspec
 

@@ -5,6 +5,8 @@ The market is quiet, so that a day of it can be had in minutes: two symbols, abo
 
 import random
 
+from schedule import Life, Schedule
+
 from ingest_actors.simulator.config import Limits
 from ingest_actors.simulator.faults import (
     AddFields,
@@ -42,7 +44,6 @@ from ingest_actors.simulator.faults import (
     SlowPongs,
     Truncate,
 )
-from schedule import Life, Schedule
 
 DAY_S = 86_400.0
 _SYMBOLS = ("BTCUSDT", "ETHUSDT")

@@ -235,8 +235,8 @@ class Writer:
                     refused.append(Refusal(position, reason, f"{reason} says the test"))
                     letters.append(self.letter(event, *refused[-1][1:]))
                 else:
-                    self.kafka.entries.append(Entry(event, self.life, event[3].topics, True))
-            self.kafka.entries += [Entry(letter, self.life, letter[3].topics, True) for letter in letters]
+                    self.kafka.entries.append(Entry(event, self.life, event[3].topics, acknowledged=True))
+            self.kafka.entries += [Entry(letter, self.life, letter[3].topics, acknowledged=True) for letter in letters]
             self.progress.apply(batch)
             written = EventBatch(letters, received_at_ms=batch.received_at_ms) if letters else None
             self._ready.append(Acknowledgement(batch, refused, trio.current_time() - since_s, written))
@@ -273,4 +273,4 @@ class Writer:
                     if position < reached[partition]:
                         topics.append(name)
                 if topics:
-                    self.kafka.entries.append(Entry(event, self.life, tuple(topics), False))
+                    self.kafka.entries.append(Entry(event, self.life, tuple(topics), acknowledged=False))

@@ -1,6 +1,6 @@
 """Thousands of schedules, one after the other, on one core: ``python tests/simulation/run_lives.py --seeds 0-9999``.
 
-A failing seed is told with the command that runs it again; ``--tell`` shows what happened in it. Exit 1 when any failed.
+A failing seed is told with the command that runs it again; ``--tell`` shows what happened in it. Exit 1: one failed.
 """
 
 import argparse
@@ -16,6 +16,11 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import lives  # noqa: E402
+from judge import judge  # noqa: E402
+from long_day import long_day  # noqa: E402
+from schedule import draw  # noqa: E402
 
 STUCK_S = 120
 """Real seconds after which a schedule counts as one that goes round in circles."""
@@ -49,17 +54,14 @@ def main():
 
 def one(schedule, options, totals):
     """Run and judge one schedule; what it failed of, or None."""
-    import judge
-    import lives
-
     signal.signal(signal.SIGALRM, _stuck)
     signal.alarm(STUCK_S * (30 if options.day else 1))
     try:
         world = lives.live(schedule)
-        totals.add(world, judge.judge(world))
+        totals.add(world, judge(world))
     except KeyboardInterrupt:
         raise
-    except BaseException as failure:
+    except BaseException as failure:  # noqa: BLE001 - whatever it is, the next one is run
         totals.schedules += 1
         return failure
     finally:
@@ -75,9 +77,6 @@ def one(schedule, options, totals):
 
 def drawn(seed, options):
     """The schedule of a seed."""
-    from long_day import long_day
-    from schedule import draw
-
     if options.day:
         return long_day(seed, mode=options.mode or "exactly_once")
     return draw(seed, mode=options.mode, actions=tuple(options.action))
@@ -120,11 +119,15 @@ class Totals:
 
     def text(self, seconds):
         lines = [f"{self.schedules} schedules in {seconds:.0f} s, {self.schedules / max(seconds, 1e-9):.1f} a second"]
-        for title, counts in (
-            ("totals", self.counts), ("ends of lives", self.ends), ("gaps", self.gaps), ("ids of trades lost", self.lost),
-            ("written again after a death", self.doubles), ("faults of the exchange", self.fired),
-            ("crashes of actors", self.crashes),
-        ):  # fmt: skip
+        for title, counts in {
+            "totals": self.counts,
+            "ends of lives": self.ends,
+            "gaps": self.gaps,
+            "ids of trades lost": self.lost,
+            "written again after a death": self.doubles,
+            "faults of the exchange": self.fired,
+            "crashes of actors": self.crashes,
+        }.items():
             told = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items(), key=str))
             lines.append(f"{title}: {told or 'none'}")
         return "\n".join(lines)
