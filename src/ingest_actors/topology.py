@@ -21,6 +21,7 @@ from ingest_actors.actors.parser import parser
 from ingest_actors.actors.producer import Handover, producer
 from ingest_actors.actors.recorder import recorder
 from ingest_actors.announce import Announcer
+from ingest_actors.binance.absences import Absences
 from ingest_actors.binance.books import Books
 from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.dead_letters import DeadLetters
@@ -121,6 +122,7 @@ class Topology:
             streams=StreamWatch(
                 table, silence_s=settings.stream_silence_seconds, askable=network.statistics is not None
             ),
+            absences=Absences(table),
             clock_ms=clock_ms,
             lanes=settings.connections_per_stream,
         )
@@ -311,7 +313,7 @@ class Topology:
             name,
             level="info" if state is State.CLOSED else "warning",
             gap=gap.name,
-            missing=gap.hole.size,
+            missing=gap.size,
             recovered=gap.recovered,
             reason=str(gap.reason),
         )
