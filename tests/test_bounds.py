@@ -1,5 +1,7 @@
 """`BUFFER_MAX_BYTES` is shared out whole, and no share is more than it says."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,3 +65,9 @@ def test_batches_stay_whole_for_the_sink_knows_them_by_identity():
 )
 def test_connections_share_what_is_read_ahead_within_reason(connections, each):
     assert Bounds.of(64 * MIB).read_ahead_of_each(connections) == each
+
+
+def test_a_spool_takes_its_share_from_the_batches_that_wait():
+    plain, spooling = Bounds.of(64 * MIB), Bounds.of(64 * MIB, spool=True)
+    assert plain.spool == 0
+    assert spooling == replace(plain, batches_mailbox=8 * MIB, spool=8 * MIB)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 from ingest_actors.ledger import LedgerEntry
-from ingest_actors.protocols import SinkStatus
+from ingest_actors.protocols import SinkStatus, SpoolStatus
 from ingest_actors.status import ConnectionStatus, Status, Tallies
 from ingest_actors.summary import get_metrics
 
@@ -58,3 +58,15 @@ def test_the_summary_is_plain_json():
 
 def test_without_planned_connections_the_service_is_not_connected():
     assert get_metrics(a_status(connections=()))["connected"] is False
+
+
+def test_a_spool_is_summed_up_where_there_is_one():
+    sink = SinkStatus(
+        reachable=True,
+        queue_records=0,
+        queue_bytes=0,
+        errors=0,
+        records={},
+        spool=SpoolStatus(used_bytes=65_536, events=7),
+    )
+    assert get_metrics(a_status(sink=sink))["spool"] == {"events": 7, "bytes": 65_536}

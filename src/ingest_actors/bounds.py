@@ -33,6 +33,7 @@ class Bounds:
         frames_mailbox: messages that wait to be parsed.
         waiting: events that wait for others of their series.
         read_ahead: all connections' reading ahead together.
+        spool: batches that are on the disk as well; the share of those that are not is smaller by as much.
     """
 
     sink: int
@@ -41,17 +42,20 @@ class Bounds:
     frames_mailbox: int
     waiting: int
     read_ahead: int
+    spool: int = 0
 
     @classmethod
-    def of(cls, buffer_bytes_max: int) -> Bounds:
-        """Share out `BUFFER_MAX_BYTES`."""
+    def of(cls, buffer_bytes_max: int, *, spool: bool = False) -> Bounds:
+        """Share out `BUFFER_MAX_BYTES`, with a spool or without one."""
         sink = buffer_bytes_max // 2
         batches = buffer_bytes_max // 4
         eighth = buffer_bytes_max // 8
         events = eighth // 2
+        spooled = batches // 2 if spool else 0
         return cls(
             sink=sink,
-            batches_mailbox=batches,
+            batches_mailbox=batches - spooled,
+            spool=spooled,
             events_mailbox=events,
             frames_mailbox=eighth - events,
             waiting=events,

@@ -227,6 +227,67 @@ class StateUnreadable(IngestError):
         )
 
 
+class SpoolUnusable(IngestError):
+    """The spool cannot be written, read or made.
+
+    Attributes:
+        path: of its file or directory.
+        cause: what went wrong, in the words of the system.
+        hint: what to try; may be empty.
+    """
+
+    def __init__(self, path: str, cause: str, *, hint: str = "") -> None:
+        self.path = path
+        self.cause = cause
+        self.hint = hint
+        super().__init__(path, cause)
+
+    def __str__(self) -> str:
+        return f"the spool {self.path} cannot be used: {self.cause}" + (f"; {self.hint}" if self.hint else "")
+
+
+class SpoolCorrupt(IngestError):
+    """The spool's file is damaged.
+
+    Attributes:
+        path: of the file.
+        cause: what is wrong with it.
+        number: of the first batch that is damaged; None: the file as a whole.
+    """
+
+    def __init__(self, path: str, cause: str, *, number: int | None = None) -> None:
+        self.path = path
+        self.cause = cause
+        self.number = number
+        super().__init__(path, cause)
+
+    def __str__(self) -> str:
+        return (
+            f"the spool {self.path} is damaged: {self.cause}; the next start keeps what is damaged beside it and goes"
+            " on with the rest"
+        )
+
+
+class SpoolInUse(IngestError):
+    """Another process has the spool open.
+
+    Attributes:
+        path: of the file.
+        holder: what is known of the other process.
+    """
+
+    def __init__(self, path: str, holder: str) -> None:
+        self.path = path
+        self.holder = holder
+        super().__init__(path, holder)
+
+    def __str__(self) -> str:
+        return (
+            f"the spool {self.path} is in use by another process ({self.holder}): stop that one, or give each an"
+            " INSTANCE_NAME or a SPOOL_DIR of its own"
+        )
+
+
 class SecondWriter(IngestError):
     """Another process with the same `INSTANCE_NAME` was started later and has taken over.
 

@@ -4,6 +4,10 @@ For each event type, at every instant:
 
     received + backfilled + recovered = delivered + dead_lettered + duplicates + spooled + in_flight
 
+`spooled` counts what was put on the disk, and `recovered` what was written to Kafka from there, be it from an earlier
+process's spool: until it is written it is where it was, on the disk. So what this process has put there and not drained
+is the difference of the two, unless something was there before.
+
 `in_flight` is never derived from the others: it is counted, when asked for, in the mailboxes that hold events.
 """
 
@@ -72,6 +76,18 @@ class Ledger:
         for route, count in routes.items():
             if route.counted:
                 (self.dead_lettered if route.dead_letter else self.delivered)[route.event_type] += count
+
+    def spool(self, routes: Mapping[Route, int]) -> None:
+        """Count events that are safe on the disk, and wait there for Kafka."""
+        for route, count in routes.items():
+            if route.counted:
+                self.spooled[route.event_type] += count
+
+    def recover(self, routes: Mapping[Route, int]) -> None:
+        """Count events that the disk has had, and that are settled, or put on it again, in the same step."""
+        for route, count in routes.items():
+            if route.counted:
+                self.recovered[route.event_type] += count
 
     def in_flight(self) -> Counter[str]:
         """What is held right now, counted where it is held."""

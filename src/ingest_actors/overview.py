@@ -121,6 +121,11 @@ class Overview:
             rates=self.rates.current(),
         )
 
+    def spool_full_ms(self) -> int:
+        """When a spool that takes nothing last held everything up; ms since the epoch, 0: never."""
+        spool = self._sink_status().spool
+        return 0 if spool is None else spool.held_up_ms
+
     def _sink_status(self) -> SinkStatus:
         return _NO_SINK if self.sink is None else self.sink.status()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from enum import Enum
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from ingest_actors.messages import EventBatch, FrameBatch
@@ -23,8 +24,19 @@ class Refusal(NamedTuple):
     """For people."""
 
 
+class Settled(Enum):
+    """Where the events of a batch are that is acknowledged."""
+
+    WRITTEN = "written in every topic of their routes, but for those that were refused"
+    SPOOLED = "safe on the disk, to be written later; another acknowledgement will come then, as RECOVERED"
+    RECOVERED = "as WRITTEN, but read back from a spool; what was refused is on the disk again, as dead letters"
+
+
 class Acknowledgement(NamedTuple):
-    """What became of the oldest batch that was accepted and not yet acknowledged."""
+    """What became of the oldest batch that was accepted and not yet acknowledged.
+
+    One that is `Settled.RECOVERED` comes beside these: its batch was acknowledged before, if not in an earlier process.
+    """
 
     batch: EventBatch
     refused: Sequence[Refusal] = ()
@@ -33,6 +45,21 @@ class Acknowledgement(NamedTuple):
     """Seconds from acceptance to acknowledgement."""
     letters: EventBatch | None = None
     """Dead letters of the refused events, one each, that the sink has written already; None: others see to them."""
+    settled: Settled = Settled.WRITTEN
+    """Where the events are."""
+
+
+class SpoolStatus(NamedTuple):
+    """How full a spool is."""
+
+    used_bytes: int
+    """On the disk."""
+    events: int
+    """How many wait to be written to Kafka, or for its acknowledgement."""
+    detail: str = ""
+    """Why it takes nothing in, for people; empty when it would."""
+    held_up_ms: int = 0
+    """When it last held up what came because it took nothing in: wall clock, ms since the epoch; 0: never."""
 
 
 class SinkStatus(NamedTuple):
@@ -46,6 +73,8 @@ class SinkStatus(NamedTuple):
     """Acknowledged records by topic."""
     detail: str = ""
     """Why it is not reachable, for people; empty when it is."""
+    spool: SpoolStatus | None = None
+    """None: there is none."""
 
 
 @runtime_checkable
@@ -80,6 +109,25 @@ class Sink(Protocol):
 
     async def aclose(self) -> None:
         """Let go of resources. Called once, after the last acknowledgement or when time has run out."""
+        ...
+
+
+@runtime_checkable
+class DrivenSink(Sink, Protocol):
+    """A sink with work of its own to do beside what it is asked for."""
+
+    async def drive(self) -> None:
+        """Work until cancelled, which may be at any time; perhaps to be driven again.
+
+        Raises what `accept` and `acknowledged` raise.
+        """
+        ...
+
+    async def finish(self) -> None:
+        """Nothing more will be accepted, and all that was is acknowledged: return when the rest can wait.
+
+        `drive` and `acknowledged` go on meanwhile.
+        """
         ...
 
 

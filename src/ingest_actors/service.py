@@ -23,11 +23,12 @@ from ingest_actors.protocols import FrameTape, Sink
 from ingest_actors.proxies import Proxies
 from ingest_actors.settings import Settings
 from ingest_actors.sources import RECONNECT_MAX_S
+from ingest_actors.spool import with_spool
 from ingest_actors.status import Status
 from ingest_actors.summary import get_metrics
 from ingest_actors.supervision import Backoff
 from ingest_actors.supervision.groups import sort_out
-from ingest_actors.topology import Player, Topology
+from ingest_actors.topology import Player, Topology, topic_names
 
 RELOAD_LOOK_S = 0.05
 """Between two looks whether all that is wanted now is subscribed."""
@@ -129,7 +130,9 @@ class Service:
         self._clock_ms = clock_ms
         self._given_sink = sink
         self._live = player is None
+        self._spools = tape is None and player is None
         self._resumed = resumed
+        self._state: ResumeState | None = None
         self._topology = Topology(
             settings,
             network=network or real_network(settings, clock_ms=clock_ms),
@@ -245,9 +248,10 @@ class Service:
         sink = await self._open_sink()
         if sink is None:
             return
-        if self._resumed is not None and self._resumed.marks:
-            self._topology.resume(*self._resumed)
         try:
+            sink = await self._with_spool(sink)
+            if self._resumed is not None and self._resumed.marks:
+                self._topology.resume(*self._resumed)
             async with open_nursery() as nursery:
                 nursery.start_soon(self._tell_ready, task_status)
                 report = await self._topology.run(sink)
@@ -304,11 +308,12 @@ class Service:
 
     async def _open_kafka(self) -> Sink:
         """Kafka by the settings, and with it what an earlier process has written."""
+        settings = self.settings
         # What is played is no part of any series that goes on, and may be played again.
-        state = ResumeState(self.settings.instance_name) if self._live else None
+        self._state = state = ResumeState(settings.instance_name) if self._live else None
         sink = await open_sink(
-            self.settings,
-            queue_bytes=Bounds.of(self.settings.buffer_max_bytes).sink,
+            settings,
+            queue_bytes=Bounds.of(settings.buffer_max_bytes, spool=settings.spool_dir is not None).sink,
             progress=state,
             letter=self._topology.letters.refused_event,
             clock_ms=self._clock_ms,
@@ -316,6 +321,27 @@ class Service:
         if state is not None:
             self._resumed = Resumed(dict(state.marks), sink.away_s)
         return sink
+
+    async def _with_spool(self, sink: Sink) -> Sink:
+        """The same with a spool before it, by the settings; what is recorded or replayed has its files already."""
+        if not self._spools:
+            return sink
+        state = self._state
+        ends = None if state is None else state.copy()
+        spooling = await with_spool(
+            sink,
+            self.settings,
+            window_bytes=Bounds.of(self.settings.buffer_max_bytes, spool=True).spool,
+            topics=topic_names(self.settings)._asdict(),
+            refused_event=self._topology.letters.refused_event,
+            announce=self.announcer,
+            clock_ms=self._clock_ms,
+            drained=None if state is None else state.spooled,
+            marks=ends,
+        )
+        if ends is not None and self._resumed is not None:
+            self._resumed = self._resumed._replace(marks=ends.marks)  # the spool may be ahead of Kafka
+        return spooling
 
     def _tell_unreachable(self, failure: SinkUnreachable, failures: int, retry_in_s: float | None) -> None:
         self.announcer(

@@ -18,9 +18,11 @@ def get_metrics(status: Status) -> dict[str, Any]:
         ``reconnect_count`` (unplanned ones); ``ledger`` with ``total`` and ``by_event_type``; ``streams``: how many are
         ``wanted``, ``listed``, ``flowing`` and ``silent``; ``gaps_open``;
         ``producer`` with ``queue`` (records), ``ack_ms_p50``, ``ack_ms_p99`` (None before the first acknowledgement)
-        and ``errors``; ``rates``, events received a second by event type.
+        and ``errors``; with a spool ``spool``: ``events`` and ``bytes`` on the disk; ``rates``, events received a
+        second by event type.
     """
     total = status.total
+    spool = status.sink.spool
     return {
         "messages_received": total.received,
         "messages_processed": total.delivered,
@@ -46,6 +48,7 @@ def get_metrics(status: Status) -> dict[str, Any]:
             "ack_ms_p99": _quantile_ms(status.tallies.latency["ack"], 0.99),
             "errors": status.sink.errors,
         },
+        **({} if spool is None else {"spool": {"events": spool.events, "bytes": spool.used_bytes}}),
         "rates": {event_type: round(rate, 1) for event_type, rate in sorted(status.rates.items())},
     }
 

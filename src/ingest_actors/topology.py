@@ -86,7 +86,7 @@ class Topology:
         self._network = network
         self._announce = announce
         self._clock_ms = clock_ms
-        self._bounds = Bounds.of(settings.buffer_max_bytes)
+        self._bounds = Bounds.of(settings.buffer_max_bytes, spool=settings.spool_dir is not None)
         self._table = table = StreamTable(topic_names(settings))
         self._continuity = Continuity(
             hold_s=self._hold_s,
@@ -121,6 +121,7 @@ class Topology:
         self.overview.ledger.add_holder(self._continuity.routes)
         self._continuity.doubts.on_drop = self.overview.ledger.drop
         self._continuity.on_journal = self._tell_gap
+        self._continuity.spool_full_ms = self.overview.spool_full_ms
         self.overview.gaps_open = lambda: len(self._continuity.gaps)
         self.overview.waiting_bytes = lambda: self._continuity.size_bytes
         self.overview.rest_weight_used = network.weight_used

@@ -17,7 +17,7 @@ PROMISED = {
     "records_total", "in_flight", "gaps_open", "actor_restarts_total", "connections", "reconnects_total", "streams",
     "last_event_age_seconds", "latency_seconds_bucket", "latency_seconds_sum", "latency_seconds_count",
     "mailbox_fill_ratio", "buffer_bytes", "kafka_errors_total", "build_info", "future_timestamps_total",
-    "gaps_total", "gap_ids_lost_total", "rest_weight_used",
+    "gaps_total", "gap_ids_lost_total", "rest_weight_used", "spool_bytes", "spooled_total", "recovered_total",
 }  # fmt: skip
 
 
@@ -66,6 +66,7 @@ def test_values_are_those_of_the_status(status):
     assert value("rest_weight_used") == 24
     assert value("kafka_errors_total") == 4
     assert value("buffer_bytes") == 4096
+    assert value("spool_bytes") == 0
     assert value("mailbox_fill_ratio", mailbox="frames") == 0.5
     assert value("reconnects_total", reason="closed_1006") == 3
     assert value("streams", state="silent") == 2

@@ -31,7 +31,6 @@ def test_all_problems_of_one_start_come_at_once(problems_of):
     given = {
         "BATCH_SIZE": "0",  # a value
         "KAFKA_TOPIC_GAPS": "binance-trades",  # a relation
-        "SPOOL_DIR": "/nowhere",  # not built yet
         "KAFKA_DELIVERY": "exactly_once",
         "KAFKA_ACKS": "1",  # a relation with the one before
         "BINANCE_SYMBOL": "X",  # a name
@@ -42,7 +41,6 @@ def test_all_problems_of_one_start_come_at_once(problems_of):
         "BINANCE_SYMBOL",
         "BATCH_SIZE",
         "HTTP_TOKEN",
-        "SPOOL_DIR",
         "KAFKA_TOPIC_GAPS",
         "KAFKA_ACKS",
     ]

@@ -291,9 +291,3 @@ def test_what_weakens_a_promise_is_warned_about():
     acks, embedded = Settings(kafka_acks=1, kafka_bootstrap_servers="embedded").warnings()
     assert acks.startswith("KAFKA_ACKS=1: idempotence is off")
     assert embedded.startswith("KAFKA_BOOTSTRAP_SERVERS=embedded: records live in this process's memory")
-
-
-def test_a_setting_that_has_no_effect_yet_is_warned_about():
-    settings = Settings(spool_max_bytes=2**30, depth_snapshot_interval_seconds=3)
-    (warning,) = settings.warnings()
-    assert warning.startswith("SPOOL_MAX_BYTES: no effect yet. Takes effect with ")

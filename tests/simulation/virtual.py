@@ -13,7 +13,6 @@ from unittest.mock import patch
 
 import trio
 
-
 IDLE_MAX = 100
 """Looks in a row at tasks of which none can run and none has a deadline: trio's own may need a few at the end."""
 

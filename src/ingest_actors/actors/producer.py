@@ -11,7 +11,7 @@ from ingest_actors.actors.dead_letter_log import DeadLetterLog
 from ingest_actors.errors import SinkBroken, SinkUnreachable
 from ingest_actors.ledger import Ledger
 from ingest_actors.messages import Event, EventBatch, Route
-from ingest_actors.protocols import Acknowledgement, Sink
+from ingest_actors.protocols import Acknowledgement, DrivenSink, Settled, Sink
 from ingest_actors.status import Tallies
 from ingest_actors.supervision import Mailbox
 
@@ -23,7 +23,7 @@ sink is more likely to take."""
 class _Entry:
     """One batch of the inbox that the sink has accepted: what it will count as, and what it still waits for."""
 
-    __slots__ = ("acknowledged", "batch", "dead_letters", "last_try", "routes")
+    __slots__ = ("acknowledged", "batch", "dead_letters", "last_try", "routes", "spooled")
 
     def __init__(self, batch: EventBatch) -> None:
         self.batch = batch
@@ -31,6 +31,7 @@ class _Entry:
         self.dead_letters: EventBatch | None = None
         self.last_try = False
         self.routes: Counter[Route] = Counter()
+        self.spooled: Counter[Route] = Counter()
 
 
 class Handover:
@@ -109,6 +110,13 @@ class Handover:
         while self._entries:
             self._settled = trio.Event()
             await self._settled.wait()
+        if isinstance(self._sink, DrivenSink):
+            await self._sink.finish()
+
+    async def drive(self) -> None:
+        """Let the sink do the work that it has of its own; ends at once if it has none."""
+        if isinstance(self._sink, DrivenSink):
+            await self._sink.drive()
 
     async def settle(self) -> None:
         """Settle what the sink acknowledges, oldest first; ends only by cancellation or an error."""
@@ -169,7 +177,13 @@ class Handover:
 
     def _take(self, acknowledgement: Acknowledgement) -> None:
         """Account for one acknowledgement, in one synchronous step."""
+        if acknowledgement.settled is Settled.SPOOLED:
+            self._note_spooled(self._awaited.popleft(), acknowledgement.batch)
+            return
         self.breaks = 0
+        if acknowledgement.settled is Settled.RECOVERED:
+            self._note_recovered(acknowledgement)
+            return
         entry = self._awaited.popleft()
         batch = acknowledgement.batch
         self._tallies.latency["ack"].observe(acknowledgement.ack_s)
@@ -194,6 +208,29 @@ class Handover:
             entry.dead_letters.events = [
                 (value, key, self._clock_ms(), route) for value, key, _, route in entry.dead_letters.events
             ]
+
+    def _note_spooled(self, entry: _Entry, batch: EventBatch) -> None:
+        """What is on the disk is off our hands; it counts as spooled until it comes back as recovered."""
+        entry.spooled = entry.spooled + batch.routes()
+        entry.dead_letters = None
+        entry.acknowledged = True
+        self._settle_oldest()
+
+    def _note_recovered(self, acknowledgement: Acknowledgement) -> None:
+        """A batch went from the disk to Kafka: all of it is recovered, and settled in the same step."""
+        batch, refused = acknowledgement.batch, acknowledgement.refused
+        self._tallies.latency["ack"].observe(acknowledgement.ack_s)
+        self._ledger.recover(batch.routes())
+        written = batch.routes()
+        if refused:
+            not_written = Counter([batch.events[refusal.position][3] for refusal in refused])
+            written = written - not_written
+            if acknowledgement.letters is None:
+                self._ledger.spool(not_written)
+            else:
+                written = written + acknowledgement.letters.routes()
+        self._ledger.settle(written)
+        self._letters.tell(written)
 
     def _note_written(self, entry: _Entry, batch: EventBatch, acknowledgement: Acknowledgement) -> None:
         """Count what is written; what was refused is owed as dead letters."""
@@ -220,6 +257,8 @@ class Handover:
         while entries and entries[0].acknowledged:
             entry = entries.popleft()
             self._ledger.settle(entry.routes)
+            if entry.spooled:
+                self._ledger.spool(entry.spooled)
             self._inbox.settle(len(entry.batch))
             self._letters.tell(entry.routes)
         if not entries:
@@ -236,6 +275,7 @@ async def producer(handover: Handover) -> None:
         await handover.recover()
         try:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(handover.drive)
                 nursery.start_soon(handover.settle)
                 nursery.start_soon(handover.bury)
                 await handover.offer()

@@ -86,6 +86,7 @@ class Continuity:
         self._late = late
         self.on_journal: Callable[[Gap, State], None] = lambda _gap, _state: None
         self.on_commit: Callable[[], None] = lambda: None
+        self.spool_full_ms: Callable[[], int] = lambda: 0
         self._held_max = held_max
         self._clock = clock
         self._clock_ms = clock_ms
@@ -500,6 +501,8 @@ class Continuity:
             self.doubts.on_drop(Counter(item.event[3] for item in overtaken))
 
     def _new_gap(self, series: Series, hole: Hole, reason: Reason) -> Gap:
+        if reason is Reason.DISCONNECTED and series.latest_ms <= self.spool_full_ms() > 0:
+            reason = Reason.SPOOL_FULL  # nothing was read, so that the exchange hung up
         return Gap(
             series.stream,
             series.symbol,

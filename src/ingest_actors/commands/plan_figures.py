@@ -102,7 +102,7 @@ def figures(settings: Settings, streams: Sequence[str], *, asked_twice: bool = F
     """
     connections = tuple(_carried(carried) for carried in assign(streams).values()) * settings.connections_per_stream
     open_s = attempts_take_s(len(connections))
-    bounds = Bounds.of(settings.buffer_max_bytes)
+    bounds = Bounds.of(settings.buffer_max_bytes, spool=settings.spool_dir is not None)
     read_ahead = bounds.read_ahead_of_each(connections_max(len(connections)))
     last_s = max((connection.subscribe_s for connection in connections), default=0.0)
     few = len(settings.binance_symbols) <= SYMBOLS_ASKED_MAX and not any(map(is_pattern, settings.binance_symbols))
@@ -125,6 +125,7 @@ def figures(settings: Settings, streams: Sequence[str], *, asked_twice: bool = F
         memory={
             "kafka_queue": bounds.sink,
             "batches": bounds.batches_mailbox,
+            **({"spool": bounds.spool} if bounds.spool else {}),
             "events": bounds.events_mailbox,
             "frames": bounds.frames_mailbox,
             "read_ahead_of_each_connection": read_ahead,

@@ -97,11 +97,12 @@ def _memory(memory: Mapping[str, int]) -> str:
     shares = {
         "Kafka's queue": "kafka_queue",
         "batches": "batches",
+        "batches on their way from the spool": "spool",
         "events": "events",
         "frames": "frames",
         "reading ahead, each connection": "read_ahead_of_each_connection",
     }
-    return ", ".join(f"{what} {_size(memory[name])}" for what, name in shares.items())
+    return ", ".join(f"{what} {_size(memory[name])}" for what, name in shares.items() if name in memory)
 
 
 def _size(count: int) -> str:

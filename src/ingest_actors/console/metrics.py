@@ -36,6 +36,8 @@ _BY_EVENT_TYPE: Final = {
     "delivered": "Events that are acknowledged in every topic that they belong to.",
     "dead_lettered": "Events that are written to the topic of dead letters instead.",
     "duplicates": "Events that came again and were dropped.",
+    "spooled": "Events that were put on the disk in an outage of Kafka.",
+    "recovered": "Events that went from the disk to Kafka.",
 }
 
 
@@ -129,6 +131,8 @@ def _buffers(status: Status) -> Iterator[Metric]:
     yield _gauge("mailbox_fill_ratio", "0 is empty, 1 is full: then whoever fills it waits.", "mailbox", fill)
     text = "Bytes held in memory, the Kafka client's queue included."
     yield _gauge("buffer_bytes", text, None, {"": status.buffer_bytes})
+    spool = status.sink.spool
+    yield _gauge("spool_bytes", "Bytes of the spool on the disk.", None, {"": 0 if spool is None else spool.used_bytes})
 
 
 def _times(status: Status) -> Iterator[Metric]:

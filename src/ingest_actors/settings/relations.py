@@ -6,6 +6,7 @@ was refused already, the problem is not reported, for it would speak of a value 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
@@ -36,7 +37,6 @@ class Problem(NamedTuple):
 
 def problems(settings: Settings) -> Iterator[Problem]:
     """Every relation that does not hold."""
-    yield from _not_in_this_version(settings)
     yield from _topics(settings)
     yield from _delivery(settings)
     yield from _embedded(settings)
@@ -44,16 +44,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
     yield from _password(settings)
     yield from _tls(settings)
     yield from _memory(settings)
-
-
-def _not_in_this_version(settings: Settings) -> Iterator[Problem]:
-    """THE list of what is known by name and not built yet; asking for it is refused rather than ignored."""
-    if settings.spool_dir is not None:
-        yield _later("spool_dir", str(settings.spool_dir), "leaving it unset")
-
-
-def _later(field: str, value: object, accepted: str) -> Problem:
-    return Problem((field,), f"{field.upper()}={value!r}: not available in this version; accepted: {accepted}")
+    yield from _spool(settings)
 
 
 def _topics(settings: Settings) -> Iterator[Problem]:
@@ -172,3 +163,17 @@ def _memory(settings: Settings) -> Iterator[Problem]:
             f"WS_MESSAGE_MAX_BYTES={settings.ws_message_max_bytes}: one message would not fit in"
             f" BUFFER_MAX_BYTES={settings.buffer_max_bytes}; accepted: at most that much",
         )
+
+
+def _spool(settings: Settings) -> Iterator[Problem]:
+    if settings.spool_dir is None:
+        return
+    name = f"SPOOL_DIR={str(settings.spool_dir)!r}"
+    accepted = "accepted: a directory that can be written, or made"
+    there = settings.spool_dir
+    while not os.path.lexists(there) and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        yield Problem(("spool_dir",), f"{name}: {there} is no directory; {accepted}")
+    elif not os.access(there, os.W_OK | os.X_OK):
+        yield Problem(("spool_dir",), f"{name}: {there} cannot be written; {accepted}")

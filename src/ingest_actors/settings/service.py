@@ -18,8 +18,8 @@ class ServiceSettings(BaseModel):
     instance_name: Annotated[
         str,
         Spec(
-            "Identity of this writer: in logs, as its Kafka client's name, and for what it resumes from. Of two"
-            " processes with the same name the one started later goes on; the other one stops with exit code 76.",
+            "Identity of this writer: in logs, in the transactional id, in the keys of the state topic. Of two processes"
+            " with the same one, the one started later goes on.",
             matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "1 to 100 letters, digits, '.', '_' and '-'"),
         ),
     ] = "binance-ingest"
@@ -46,18 +46,18 @@ class ServiceSettings(BaseModel):
     spool_dir: Annotated[
         Path | None,
         Spec(
-            "When set, a Kafka outage spills to disk here and drains in order.",
+            "When set, a Kafka outage spills to disk here and drains in order; made if it is not there. One file for"
+            " each `INSTANCE_NAME`: see `docs/how-to/spool.md`.",
             optional(path("a directory")),
-            later="Not in this version: anything but unset is refused.",
         ),
     ] = None
     spool_max_bytes: Annotated[
         int,
         Spec(
-            "Most that the spool holds.",
+            "Most that the spool's file may grow to; some megabytes of SQLite's log lie beside it. Full, what comes"
+            " waits as without a spool.",
             size(1024**2, 1024**5),
             in_bytes=True,
-            later="Takes effect with `SPOOL_DIR`, which is not in this version.",
         ),
     ] = 10 * 1024**3
     shutdown_timeout_seconds: Annotated[
