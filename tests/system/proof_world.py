@@ -14,11 +14,12 @@ import time
 import urllib.request
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
 from kafka_topics import Topics
-from once_in_order import Follower, Series, journal_of, tally_of
+from once_in_order import Follower, Series, journal_of, read_all, tally_of, untold_holes
 from service_process import Command, Service
 
 log = logging.getLogger(__name__)
@@ -180,6 +181,9 @@ class Proof:
             assert repeats or tally.repeated == [], str(tally)
             assert (tally.skipped, tally.late) == ([], 0), str(tally)
         assert (raw.first, raw.last) == (self.follower.tally.first, self.follower.tally.last)
+        books = read_all(self._bootstrap_servers, self.topics.names["depth"], isolation=self._isolation)
+        assert any(b'"depth_snapshot"' in value for _, value in books)
+        assert untold_holes(books, chain.from_iterable(self.journal().values())) == []
         code, report = self.audit()
         for one in report["series"]:
             assert one["missing"] == [], one
@@ -196,7 +200,7 @@ class Proof:
             report = command.answer()
             return command.end(), report
 
-    def journal(self) -> dict[str, list[dict[str, object]]]:
+    def journal(self) -> dict[str, list[dict[str, Any]]]:
         """By name of the gap, what the journal says of it, in order."""
         return journal_of(self._bootstrap_servers, self.topics.names["gaps"])
 

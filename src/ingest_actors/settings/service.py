@@ -18,8 +18,8 @@ class ServiceSettings(BaseModel):
     instance_name: Annotated[
         str,
         Spec(
-            "Identity of this writer: in logs, in the transactional id, in the keys of the state topic. Of two processes"
-            " with the same one, the one started later goes on.",
+            "Identity of this writer: in logs, in the transactional id, in the keys of the state topic. Of two"
+            " processes with the same one, the one started later goes on.",
             matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "1 to 100 letters, digits, '.', '_' and '-'"),
         ),
     ] = "binance-ingest"
