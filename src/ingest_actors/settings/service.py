@@ -19,7 +19,7 @@ class ServiceSettings(BaseModel):
         str,
         Spec(
             "Identity of this writer: in logs, in the transactional id, in the keys of the state topic. Of two"
-            " processes with the same one, the one started later goes on.",
+            " processes with the same name the one started later goes on; the other one stops with exit code 76.",
             matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "1 to 100 letters, digits, '.', '_' and '-'"),
         ),
     ] = "binance-ingest"
