@@ -28,6 +28,8 @@ MODES = ("exactly_once", "at_least_once")
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 CATCH_UP_S = 120.0
 """Longest that a start may take until everything that had been published before it can be read."""
+REMEMBERED = 1_000_000
+"""Trades that the exchange's REST has of each symbol: the real one forgets none that anybody would ask for."""
 
 
 def number_of(name: str, default: int) -> int:
@@ -53,6 +55,7 @@ class Market(Command):
     ) -> None:
         self.symbols = symbols
         arguments = ["--symbols", ",".join(symbols), "--activity", str(activity), "--seed", "11", *more]
+        arguments += ["--history", str(REMEMBERED)]
         if faults:
             (directory / "faults.toml").write_text(faults)
             arguments += ["--faults", "faults.toml"]
