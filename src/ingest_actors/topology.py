@@ -130,8 +130,8 @@ class Topology:
         self.overview.count_held(self._batches)
         self.overview.ledger.add_holder(self._continuity.routes)
         self._continuity.doubts.on_drop = self.overview.ledger.drop
-        self._continuity.on_journal = self._tell_gap
-        self._continuity.spool_full_ms = self.overview.spool_full_ms
+        self._continuity.gap_book.on_journal = self._tell_gap
+        self._continuity.gap_book.spool_full_ms = self.overview.spool_full_ms
         self.overview.gaps_open = lambda: len(self._continuity.gaps)
         self.overview.waiting_bytes = lambda: self._continuity.size_bytes
         self.overview.rest_weight_used = network.weight_used

@@ -38,7 +38,7 @@ class World:
             clock=lambda: 0.0,
             clock_ms=lambda: self.now_ms,
         )
-        self.continuity.on_journal = lambda gap, state: self.told.append((str(state), gap.size, gap.lost))
+        self.continuity.gap_book.on_journal = lambda gap, state: self.told.append((str(state), gap.size, gap.lost))
         self.parser = EventParser(StreamTable(), fast=fast, continuity=self.continuity)
 
     def parse(self, *frames):

@@ -517,10 +517,10 @@ def test_a_gap_that_a_full_spool_brought_about_says_so():
     world = World()
     world.batch(1, 2)
     world.series.latest_ms = 5_000
-    world.continuity.spool_full_ms = lambda: 4_999
+    world.continuity.gap_book.spool_full_ms = lambda: 4_999
     world.batch(4)
     assert [gap.reason for gap in world.continuity.gaps.values()] == [Reason.DISCONNECTED]
-    world.continuity.spool_full_ms = lambda: 5_001
+    world.continuity.gap_book.spool_full_ms = lambda: 5_001
     world.series.latest_ms = 5_000
     world.batch(4, 6)
     assert [gap.reason for gap in world.continuity.gaps.values()] == [Reason.DISCONNECTED, Reason.SPOOL_FULL]

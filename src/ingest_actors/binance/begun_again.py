@@ -58,6 +58,10 @@ class Doubts:
         self._clock = clock
         self._begin_again = begin_again
 
+    def drop(self, routes: Counter[Route]) -> None:
+        """Tell of duplicates that are dropped."""
+        self.on_drop(routes)
+
     def suspect(self, item: Odd) -> None:
         """An event seems to have been there before, or is too far ahead to be believed at once.
 

@@ -21,28 +21,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Sequence_
 
 from ingest_actors.binance.begun_again import Doubts
-from ingest_actors.binance.closed_candles import Candles, ClosedCandles
+from ingest_actors.binance.closed_candles import ClosedCandles
 from ingest_actors.binance.deadlines import Deadlines
 from ingest_actors.binance.departures import Departures
+from ingest_actors.binance.gap_book import GapBook
 from ingest_actors.binance.gaps import Gap, Reason, ResolvedBy, State
+from ingest_actors.binance.register import Register
 from ingest_actors.binance.restart import go_on
 from ingest_actors.binance.resume import Mark, Place
-from ingest_actors.binance.sequence import Fate, Hole, Sequence, without
+from ingest_actors.binance.sequence import Fate, Hole, Sequence
 from ingest_actors.binance.series import Journalled, Odd, Series, size_of
-from ingest_actors.binance.stream_table import Continuity as Kind
+from ingest_actors.binance.spares import Spares
 from ingest_actors.binance.stream_table import EventKind, StreamTable
 from ingest_actors.binance.withholdings import Withholdings
 from ingest_actors.messages import Event, Route
 
-_BY_ID = frozenset((Kind.CONSECUTIVE, Kind.OVERLAPPING))
-"""How events follow each other where each says which one comes before it."""
-
 JUMP_MAX = 10_000_000
 """Ids that may be missing at once and be believed: more than any symbol trades in a day. What lies beyond may be one
 garbled number, or a new sequence; it waits for what follows."""
-
-SERIES_MAX = 65_536
-"""Bounds what a peer that makes up names can cost; the whole spot market has a tenth of that."""
 
 
 class Continuity:
@@ -60,9 +56,10 @@ class Continuity:
 
     Attributes:
         gaps: open gaps by name, oldest first.
+        gap_book: what keeps them, and tells of them.
+        series, begun, candles: see `Register`.
         doubts: series of which it is doubtful whether their ids have begun again.
         closed_candles: told of candles that are handed on.
-        on_journal: told of every record of the journal.
         on_commit: called when a batch has gone downstream.
         on_book: told of the series of a book when its first update has gone on.
         on_book_hole: told of what will never come of such a series, before anything behind it has left.
@@ -80,61 +77,27 @@ class Continuity:
         clock_ms: Callable[[], int],
     ) -> None:
         self._leaving = Departures(journal, bytes_max)
-        self.gaps: dict[str, Gap] = {}
+        self.gap_book = GapBook(self._leaving, clock_ms)
+        self.gaps = self.gap_book.open
         self.doubts = Doubts(self._leaving, held_max=held_max, clock=clock, begin_again=self._begin_again)
         self._holding: dict[Series, None] = {}
         self._deadlines: Deadlines[Series] = Deadlines()
-        self._hold_s = hold_s
         self._late = late
-        self.on_journal: Callable[[Gap, State], None] = lambda _gap, _state: None
         self.on_commit: Callable[[], None] = lambda: None
-        self.spool_full_ms: Callable[[], int] = lambda: 0
         self._held_max = held_max
         self._clock = clock
-        self._clock_ms = clock_ms
-        self._series: dict[str, Series] = {}
-        self._marks: Mapping[Place, Mark] = {}
+        self._register = Register(hold_s, self._begin)
+        self.series = self._register.series
+        self.begun = self._register.begun
+        self.candles = self._register.candles
         self._resumed = Reason.RESTARTED
-        self._shared: Mapping[str, float] = {}
-        self._wait_s = 0.0
+        self._spares = Spares(self._leaving, clock, self.doubts.drop)
         self._touched: list[Series] = []
         self.on_book: Callable[[Series], None] = lambda _series: None
         self.on_book_hole: Callable[[Series, Hole], None] = lambda _series, _hole: None
         self._withholdings = Withholdings(self._leaving, clock)
         self._new_books: list[Series] = []
         self.closed_candles = ClosedCandles(self._lose_candles, clock_ms)
-        self._candles: dict[str, Candles] = {}
-
-    def series(self, kind: EventKind, stream: str, symbol: str, route: Route) -> Series | None:
-        """The series that the events of a stream belong to; None when nothing is known of how they follow each other.
-
-        Args:
-            kind: of the events.
-            stream: its name.
-            symbol: upper case.
-            route: of the events.
-        """
-        known = self._series.get(stream)
-        if known is None and len(self._series) < SERIES_MAX and kind.continuity in _BY_ID:
-            hold_s = self._hold_s(kind)
-            known = Series(
-                stream, symbol, route, hold_s=hold_s or 0.0, repairable=hold_s is not None,
-                by_ones=kind.continuity is Kind.CONSECUTIVE,
-            )  # fmt: skip
-            known.wait_s = self._shared.get(stream, self._wait_s)
-            self._series[stream] = known
-            if not known.by_ones:
-                self._new_books.append(known)
-            mark = self._marks.get(Place(kind.event_type, symbol))
-            if mark is not None:
-                self._resume(known, mark)
-        return known
-
-    def begun(self, kind: EventKind, stream: str, symbol: str, route: Route) -> Series | None:
-        """As `series`, of those that something is known of."""
-        if stream in self._series or Place(kind.event_type, symbol) in self._marks:
-            return self.series(kind, stream, symbol, route)
-        return None
 
     def resume(self, marks: Mapping[Place, Mark], table: StreamTable, *, too_old: bool = False) -> None:
         """Go on where an earlier process ended, before anything has come.
@@ -147,7 +110,7 @@ class Continuity:
             table: the stream table.
             too_old: it was so long ago that what was missed is not fetched.
         """
-        self._marks = marks
+        self._register.marks = marks
         self._resumed = Reason.TOO_OLD if too_old else Reason.RESTARTED
         for place, mark in marks.items():
             kind = table.kind(place.event_type)
@@ -160,30 +123,19 @@ class Continuity:
         Args:
             waits_s: by stream, how long what one connection lacks is left to the others, seconds.
         """
-        for stream in self._shared.keys() | waits_s.keys():
-            series = self._series.get(stream)
-            if series is not None:
-                series.wait_s = waits_s.get(stream, 0.0)
-                self._set_deadline(series)
-        self._shared = waits_s
+        for series in self._register.share(waits_s):
+            self._set_deadline(series)
         self._leaving.ring()
 
     def share_everything(self, wait_s: float) -> None:
         """Any stream may come by more than one connection, for good."""
-        self._wait_s = wait_s
-        self.share(dict.fromkeys(self._series, wait_s))
+        for series in self._register.share_everything(wait_s):
+            self._set_deadline(series)
+        self._leaving.ring()
 
     def waits(self, streams: Iterable[str]) -> bool:
         """Whether anything of these streams waits for something that is missing before it."""
-        return any(series.sequence.held for name in streams if (series := self._series.get(name)))
-
-    def candles(self, kind: EventKind, stream: str, symbol: str, route: Route) -> Candles | None:
-        """The candles of a stream; None for other streams. Otherwise as `series`."""
-        known = self._candles.get(stream)
-        if known is None and len(self._candles) < SERIES_MAX and kind.continuity is Kind.CANDLES:
-            series = Series(stream, symbol, route, hold_s=0.0, repairable=False, by_ones=True)
-            known = self._candles[stream] = Candles(series)
-        return known
+        return any(series.sequence.held for name in streams if (series := self._register.get(name)))
 
     @property
     def size_bytes(self) -> int:
@@ -238,7 +190,9 @@ class Continuity:
             self.closed_candles.commit()
         changed = dict.fromkeys(item.series for item in odd)
         for item in odd:
-            if not (item.series.wait_s and self._spare(item)):
+            if item.series.wait_s and self._spares.keep(item):
+                self._holding[item.series] = None
+            else:
                 self._take(item)
         for series in changed:
             self._settle(series)
@@ -270,7 +224,7 @@ class Continuity:
 
         What is in no open gap is left to the stream, which has it or will have it.
         """
-        series = self._series[gap.stream]
+        series = self._of(gap)
         if gap.name not in self.gaps or not gap.hole.first <= first <= last <= gap.hole.last:
             return False
         fate = self._offer(Odd(series, first, last, event), ResolvedBy.REST_BACKFILL)
@@ -284,14 +238,12 @@ class Continuity:
             return
         reason = series.resumed or Reason.DISCONNECTED
         series.sequence.known_to = newest
-        for hole in series.sequence.holes():
-            for part in _beside(hole, series.gaps):
-                self._open_gap(series, part, reason)
+        self._open_gaps(series, reason)
         self._settle(series)
 
     def missing(self, gap: Gap) -> Hole | None:
         """The first ids of a gap that are missing still; None when none is, and it is over."""
-        return self._series[gap.stream].sequence.missing(gap.hole) if gap.name in self.gaps else None
+        return self._of(gap).sequence.missing(gap.hole) if gap.name in self.gaps else None
 
     def skip(self, gap: Gap, hole: Hole, reason: Reason | None = None) -> None:
         """Some ids of a gap, as far as they are missing, will never come: what waits for them goes on.
@@ -301,7 +253,7 @@ class Continuity:
             hole: the ids.
             reason: why, if that is known better than when the gap was found.
         """
-        series = self._series[gap.stream]
+        series = self._of(gap)
         within = Hole(max(hole.first, gap.hole.first), min(hole.last, gap.hole.last))
         while gap.name in self.gaps and (part := series.sequence.missing(within)) is not None:
             if reason is not None:
@@ -399,21 +351,29 @@ class Continuity:
 
     # --
 
-    def _resume(self, series: Series, mark: Mark) -> None:
+    def _of(self, gap: Gap) -> Series:
+        series = self._register.get(gap.stream)
+        assert series is not None
+        return series
+
+    def _begin(self, series: Series, mark: Mark | None) -> None:
+        """A series is new."""
+        if not series.by_ones:
+            self._new_books.append(series)
+        if mark is None:
+            return
+        book = self.gap_book
         for gap in go_on(series, mark, self._resumed):
-            series.gaps.append(gap)
-            self.gaps[gap.name] = gap
-        for hole in series.sequence.holes():
-            for part in _beside(hole, series.gaps):  # what had waited behind a gap is gone too
-                self._open_gap(series, part, self._resumed)
+            book.enter(series, gap)
+        self._open_gaps(series, self._resumed)  # what had waited behind a gap is gone too
         for gap in list(series.gaps):
             if gap.reason is Reason.EXCHANGE_RESET:
                 gap.lost = gap.hole.size
-                self._end(series, gap, State.LOST)
+                book.end(series, gap, State.LOST)
             elif not series.repairable:
                 self.lose(gap)
             elif series.sequence.missing(gap.hole) is None:
-                self._end(series, gap, State.CLOSED)  # what came last was written, and no more
+                book.end(series, gap, State.CLOSED)  # what came last was written, and no more
 
     def _take(self, item: Odd) -> None:
         """An event that the parser could not place."""
@@ -423,7 +383,7 @@ class Continuity:
             self.doubts.dismiss(series)
             series.latest_ms = max(series.latest_ms, item.event[2])
         elif series.knows(item.last, series.sequence.next_id):
-            self.doubts.on_drop(Counter((item.event[3],)))
+            self.doubts.drop(Counter((item.event[3],)))
         else:
             self._holding[series] = None
             self.doubts.suspect(item)
@@ -448,7 +408,7 @@ class Continuity:
             if sequence.held > self._held_max or self._leaving.crowded:
                 self._leaving.ring()
         if fate is not Fate.DUPLICATE:
-            self._came(series, first, last, by)
+            self.gap_book.came(series, first, last, by)
         return fate
 
     def _far(self, odd: Odd) -> bool:
@@ -471,76 +431,27 @@ class Continuity:
             self._open_gap(series, hole, reason)
 
     def _open_gap(self, series: Series, hole: Hole, reason: Reason) -> None:
-        gap = self._new_gap(series, hole, reason)
-        series.gaps.append(gap)
-        self.gaps[gap.name] = gap
-        self._tell(series, gap, State.OPEN)
+        self.gap_book.begin(series, hole, reason)
         if reason is Reason.TOO_OLD:
             self._skip(series, hole)
+
+    def _open_gaps(self, series: Series, reason: Reason) -> None:
+        for hole in self.gap_book.uncovered(series):
+            self._open_gap(series, hole, reason)
 
     def _tell_holes(self, series: Series) -> None:
         """No other connection has brought what is missing: open gaps."""
         reason, series.untold = series.untold, None
-        if reason is None:
-            return
-        for hole in series.sequence.holes():
-            for part in _beside(hole, series.gaps):
-                self._open_gap(series, part, reason)
-
-    def _spare(self, item: Odd) -> bool:
-        """Keep an event for a while that overlaps the end of its series; whether it is one."""
-        series = item.series
-        next_id = series.sequence.next_id
-        if next_id is None or series.sequence.held or not item.first < next_id <= item.last:
-            return False
-        self._drop_overtaken_spares(series)
-        if not series.spares:
-            series.spare_since = self._clock()
-            self._leaving.ring()
-        series.spares.append(item)
-        self._leaving.size_bytes += size_of(item.event)
-        self._holding[series] = None
-        return True
+        if reason is not None:
+            self._open_gaps(series, reason)
 
     def _splice(self, series: Series) -> None:
         """What is expected next has not come by itself: those that overlap the end have their turn."""
-        self._drop_overtaken_spares(series)
-        spares, series.spares = series.spares, []
-        for item in spares:
-            self._leaving.size_bytes -= size_of(item.event)
+        for item in self._spares.take(series):
             if self._offer(item, ResolvedBy.OTHER_CONNECTION) is Fate.DUPLICATE:
-                self.doubts.on_drop(Counter((item.event[3],)))
+                self.doubts.drop(Counter((item.event[3],)))
             else:
                 series.latest_ms = max(series.latest_ms, item.event[2])
-
-    def _drop_overtaken_spares(self, series: Series) -> None:
-        next_id = series.sequence.next_id
-        series.spares.sort(key=lambda item: item.last)
-        overtaken = [item for item in series.spares if next_id is None or item.last < next_id]
-        if overtaken:
-            series.spares = series.spares[len(overtaken) :]
-            series.spare_since = self._clock()
-            self._leaving.size_bytes -= sum(size_of(item.event) for item in overtaken)
-            self.doubts.on_drop(Counter(item.event[3] for item in overtaken))
-
-    def _new_gap(self, series: Series, hole: Hole, reason: Reason) -> Gap:
-        if reason is Reason.DISCONNECTED and series.latest_ms <= self.spool_full_ms() > 0:
-            reason = Reason.SPOOL_FULL  # nothing was read, so that the exchange hung up
-        return Gap(
-            series.stream,
-            series.symbol,
-            series.route.event_type,
-            hole,
-            reason,
-            self._clock_ms(),
-            repairable=series.repairable,
-        )
-
-    def _came(self, series: Series, first: int, last: int, by: ResolvedBy) -> None:
-        for gap in [gap for gap in series.gaps if gap.hole.first <= last and first <= gap.hole.last]:
-            gap.resolved_by = by
-            if series.by_ones:
-                gap.recovered += 1
 
     def _go_on(self, series: Series) -> None:
         """The first hole of a series is not waited for any longer."""
@@ -551,7 +462,7 @@ class Continuity:
             self._leaving.add(series, given_up.released)
             self._forget_overtaken(series)
             if given_up.lost is not None:
-                self._lost(series, given_up.lost)
+                self.gap_book.lost(series, given_up.lost)
         else:
             self._skip(series, series.sequence.holes()[0])
         series.held_since = self._clock()
@@ -564,40 +475,14 @@ class Continuity:
             self._leaving.add(series, released)
             series.held_since = self._clock()
         self._forget_overtaken(series)
-        self._lost(series, hole)
-
-    def _lost(self, series: Series, hole: Hole) -> None:
-        for gap in series.gaps:
-            shared = min(gap.hole.last, hole.last) - max(gap.hole.first, hole.first) + 1
-            if shared > 0:
-                gap.lost += shared
+        self.gap_book.lost(series, hole)
 
     def _forget_overtaken(self, series: Series) -> None:
         overtaken = series.sequence.overtaken
         if overtaken:
             self._leaving.size_bytes -= sum(map(size_of, overtaken))
-            self.doubts.on_drop(Counter(event[3] for event in overtaken))
+            self.doubts.drop(Counter(event[3] for event in overtaken))
             overtaken.clear()
-
-    def _close(self, series: Series) -> None:
-        """End the gaps that are over, once what has come of them has left."""
-        next_id = series.sequence.next_id
-        for gap in list(series.gaps):
-            over = gap.over if series.by_ones else series.sequence.missing(gap.hole) is None
-            if over and next_id is not None and gap.hole.last < next_id:
-                gap.recovered = gap.hole.size - gap.lost
-                self._end(series, gap, State.LOST if gap.lost else State.CLOSED)
-
-    def _end(self, series: Series, gap: Gap, state: State) -> None:
-        series.gaps = [other for other in series.gaps if other is not gap]
-        self.gaps.pop(gap.name, None)
-        self._tell(series, gap, state)
-
-    def _tell(self, series: Series, gap: Gap, state: State) -> None:
-        now_ms = self._clock_ms()
-        value = gap.record(state, None if state is State.OPEN else now_ms)
-        self._leaving.note(series, Journalled(gap, state, now_ms, value))
-        self.on_journal(gap, state)
 
     def _leave(self, series: Series, event: Event) -> None:
         self._leaving.size_bytes += size_of(event)
@@ -614,11 +499,10 @@ class Continuity:
         fell = [index for index in range(1, len(suspects)) if suspects[index].first < suspects[index - 1].first]
         first = fell[-1] if fell else 0
         ids = sorted((suspects[first].first, (series.sequence.next_id or 1) - 1))
-        gap = self._new_gap(series, Hole(*ids), Reason.EXCHANGE_RESET)
+        gap = self.gap_book.make(series, Hole(*ids), Reason.EXCHANGE_RESET)
         gap.lost = gap.hole.size
         self.let_leave(series)
-        self._tell(series, gap, State.OPEN)
-        self._tell(series, gap, State.LOST)
+        self.gap_book.lose_at_once(series, gap)
         if not series.by_ones:
             self.on_book_hole(series, Hole(suspects[first].first, suspects[first].first))
         series.sequence = Sequence()
@@ -631,14 +515,13 @@ class Continuity:
             else:
                 series.latest_ms = max(series.latest_ms, item.event[2])
         if dropped:
-            self.doubts.on_drop(dropped)
+            self.doubts.drop(dropped)
 
     def _lose_candles(self, series: Series, hole: Hole, count: int) -> None:
         """Closed candles did not come: told at once, since they do not come again."""
-        gap = self._new_gap(series, hole, Reason.DISCONNECTED)
+        gap = self.gap_book.make(series, hole, Reason.DISCONNECTED)
         gap.count = gap.lost = count
-        self._tell(series, gap, State.OPEN)
-        self._tell(series, gap, State.LOST)
+        self.gap_book.lose_at_once(series, gap)
 
     def _look_at_books(self) -> None:
         """What began while a batch was under way holds from here on."""
@@ -653,9 +536,9 @@ class Continuity:
 
     def _settle(self, series: Series) -> None:
         """After anything was done to a series."""
-        self._close(series)
+        self.gap_book.close(series)
         if series.spares:
-            self._drop_overtaken_spares(series)
+            self._spares.drop_overtaken(series)
         if not series.sequence.held:
             series.untold = None
             if not series.suspects and not series.spares:
@@ -689,11 +572,3 @@ class Continuity:
         next_id = series.sequence.next_id
         series.staged = next_id if series.smooth else None
         series.reached = None
-
-
-def _beside(hole: Hole, gaps: Iterable[Gap]) -> list[Hole]:
-    """What of a hole is in none of these gaps."""
-    parts = [hole]
-    for gap in gaps:
-        parts = [left for part in parts for left in without(part, gap.hole.first, gap.hole.last)]
-    return parts
