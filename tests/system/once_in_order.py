@@ -11,7 +11,8 @@ import re
 import threading
 import time
 from collections import defaultdict
-from typing import NamedTuple, Self
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Self
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 from kafka_topics import PARTITIONS
@@ -223,9 +224,37 @@ def tally_of(bootstrap_servers: str, topic: str, *, isolation: str) -> Tally:
     return tally
 
 
-def journal_of(bootstrap_servers: str, topic: str) -> dict[str, list[dict[str, object]]]:
+def untold_holes(records: Iterable[tuple[bytes | None, bytes]], journal: Iterable[dict[str, Any]]) -> list[Defect]:
+    """Holes of books that the journal does not have as lost, as somebody finds them who rebuilds the books.
+
+    Args:
+        records: of the depth topic, each partition in order.
+        journal: records of the gap journal, in any order.
+    """
+    lost: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for entry in journal:
+        if entry["event_type"] == "depth_update" and entry["state"] == "lost":
+            lost[entry["symbol"]].append((entry["first_id"], entry["last_id"]))
+    book: dict[str, int] = {}
+    untold = []
+    for key, value in records:
+        assert key is not None, value
+        symbol, event = key.decode(), json.loads(value)
+        if event["event_type"] == "depth_snapshot":
+            book[symbol] = max(book.get(symbol, 0), event["lastUpdateId"])
+            continue
+        known = book.get(symbol)
+        if known is not None and event["U"] > known + 1:
+            first, last = known + 1, event["U"] - 1
+            if not any(low <= first and last <= high for low, high in lost[symbol]):
+                untold.append(Defect((symbol, "depth_update"), event["U"], first))
+        book[symbol] = max(known or 0, event["u"])
+    return untold
+
+
+def journal_of(bootstrap_servers: str, topic: str) -> dict[str, list[dict[str, Any]]]:
     """By name of the gap, what the journal says of it, in order."""
-    gaps: dict[str, list[dict[str, object]]] = defaultdict(list)
+    gaps: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for _, value in read_all(bootstrap_servers, topic):
         entry = json.loads(value)
         gaps[entry["gap"]].append(entry)

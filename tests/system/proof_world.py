@@ -14,11 +14,12 @@ import time
 import urllib.request
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
 from kafka_topics import Topics
-from once_in_order import Follower, Series, journal_of, tally_of
+from once_in_order import Follower, Series, journal_of, read_all, tally_of, untold_holes
 from service_process import Command, Service
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ MODES = ("exactly_once", "at_least_once")
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 CATCH_UP_S = 120.0
 """Longest that a start may take until everything that had been published before it can be read."""
+REMEMBERED = 1_000_000
+"""Trades that the exchange's REST has of each symbol: the real one forgets none that anybody would ask for."""
 
 
 def number_of(name: str, default: int) -> int:
@@ -52,6 +55,7 @@ class Market(Command):
     ) -> None:
         self.symbols = symbols
         arguments = ["--symbols", ",".join(symbols), "--activity", str(activity), "--seed", "11", *more]
+        arguments += ["--history", str(REMEMBERED)]
         if faults:
             (directory / "faults.toml").write_text(faults)
             arguments += ["--faults", "faults.toml"]
@@ -180,6 +184,9 @@ class Proof:
             assert repeats or tally.repeated == [], str(tally)
             assert (tally.skipped, tally.late) == ([], 0), str(tally)
         assert (raw.first, raw.last) == (self.follower.tally.first, self.follower.tally.last)
+        books = read_all(self._bootstrap_servers, self.topics.names["depth"], isolation=self._isolation)
+        assert any(b'"depth_snapshot"' in value for _, value in books)
+        assert untold_holes(books, chain.from_iterable(self.journal().values())) == []
         code, report = self.audit()
         for one in report["series"]:
             assert one["missing"] == [], one
@@ -196,7 +203,7 @@ class Proof:
             report = command.answer()
             return command.end(), report
 
-    def journal(self) -> dict[str, list[dict[str, object]]]:
+    def journal(self) -> dict[str, list[dict[str, Any]]]:
         """By name of the gap, what the journal says of it, in order."""
         return journal_of(self._bootstrap_servers, self.topics.names["gaps"])
 

@@ -30,14 +30,19 @@ def market(tmp_path):
 
 @pytest.fixture
 def proof(tmp_path, broker, topic_prefix, market, request):
-    with Proof(tmp_path, broker.bootstrap_servers, topic_prefix, request.param, market) as proof:
+    mode, _, more = request.param.partition(" with ")
+    environ = {"CONNECTIONS_PER_STREAM": "2", "SPOOL_DIR": str(tmp_path / "spool")} if more else {}
+    with Proof(tmp_path, broker.bootstrap_servers, topic_prefix, mode, market, **environ) as proof:
         yield proof
 
 
 both_modes = pytest.mark.parametrize("proof", MODES, indirect=True)
+every_mode = pytest.mark.parametrize(
+    "proof", [*MODES, "exactly_once with two connections a stream and a spool"], indirect=True
+)
 
 
-@both_modes
+@every_mode
 def test_killed_at_any_moment_under_load_it_goes_on_where_kafka_ends(proof, market):
     """With exactly_once every trade is there once; with at_least_once what was under way may be there twice."""
     chance = random.Random(SEED)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from once_in_order import Defect, Tally
+from once_in_order import Defect, Tally, untold_holes
 
 BTC = ("BTCUSDT", "trade")
 
@@ -45,3 +47,30 @@ def test_first_last_and_places_are_told():
     assert (tally.first, tally.last, tally.records) == ({BTC: 5}, {BTC: 7}, 6)
     assert tally.missing == {BTC: [(6, 6)]}
     assert (tally.skipped, tally.repeated) == ([Defect(BTC, 7, 6)], [Defect(BTC, 5, 8)])
+
+
+def update(first, last):
+    return b"BTCUSDT", json.dumps({"event_type": "depth_update", "U": first, "u": last}).encode()
+
+
+def snapshot(number):
+    return b"BTCUSDT", json.dumps({"event_type": "depth_snapshot", "lastUpdateId": number}).encode()
+
+
+def lost(first, last):
+    return {"event_type": "depth_update", "symbol": "BTCUSDT", "state": "lost", "first_id": first, "last_id": last}
+
+
+@pytest.mark.parametrize(
+    ("records", "journal", "untold"),
+    [
+        ([update(1, 3), update(4, 6), update(6, 7)], [], []),
+        ([update(1, 3), update(5, 6)], [], [5]),
+        ([update(1, 3), update(5, 6)], [lost(4, 4)], []),
+        ([update(1, 3), update(6, 6)], [lost(5, 5)], [6]),
+        ([update(1, 3), snapshot(9), update(8, 12), update(13, 14)], [], []),
+        ([update(1, 3), snapshot(9), update(11, 12)], [], [11]),
+    ],
+)
+def test_a_hole_of_a_book_that_the_journal_does_not_tell_is_found(records, journal, untold):
+    assert [defect.number for defect in untold_holes(records, journal)] == untold
