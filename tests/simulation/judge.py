@@ -136,9 +136,14 @@ def effective(kafka):
 def judge_audit(world, kept, taken_away):
     """`audit` agrees: nothing is wrong with the effective record, and in the whole one nothing is missing."""
     unordered = any(fired.fault.action.DO in UNORDERED for fired in world.fired)
+    # By Kafka's timestamps alone `audit` cannot tell a new numbering from disorder while the service's clock is an hour
+    # behind: they are times of receipt then.
+    far_off = any(abs(off_ms) > 50 * 60_000 for _, off_ms in world.schedule.clock_steps)
+    reset = any(len(world.published.epochs(symbol)) > 1 for symbol in world.schedule.market["symbols"])
     found = audited.defects(
         audited.audit(kept),
         leaving_out=SAMPLES if unordered else ("kline",),  # a candle is told again to whoever subscribes again
+        allowing={"out_of_order"} if reset and far_off else frozenset(),
     )
     assert not found, ("audit disagrees", found)
     if not taken_away:
