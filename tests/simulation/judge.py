@@ -192,7 +192,8 @@ def judge_life(world, number, lived):
     assert (total.delivered, total.dead_lettered) == (len(written) - len(letters), len(letters))
     frames = [frame for frame in lived.read if b'"e":"serverShutdown"' not in frame]
     assert total.received == len(frames), (total.received, len(frames))
-    _judge_bytes(frames, written, duplicates=total.duplicates)
+    if not world.schedule.spool:  # what lies on the disk is written by the next life
+        _judge_bytes(frames, written, duplicates=total.duplicates)
 
 
 def _judge_bytes(frames, written, *, duplicates):
