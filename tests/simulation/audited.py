@@ -45,9 +45,9 @@ def _read_again(reading, topics):
                     reading.take(role, value)
 
 
-def defects(report, *, leaving_out=()):
-    """What it found, as text; empty when all is well. Some event types may be left out."""
-    series = [one for one in report.series if not one.ok and one.name.event_type not in leaving_out]
+def defects(report, *, leaving_out=(), allowing=frozenset()):
+    """What it found, as text; empty when all is well. Some event types and kinds of defects may be let pass."""
+    series = [one for one in report.series if one.name.event_type not in leaving_out and one.defects.keys() - allowing]
     found = [f"{one.name}: {one.defects} {_told(one)}" for one in series]
     return found + [f"{topic.name}: unreadable {topic.unreadable}, misplaced {topic.misplaced}"
                     for topic in report.topics if not topic.ok]  # fmt: skip

@@ -20,6 +20,8 @@ TRADES = {"trade": "t", "aggregate_trade": "a"}
 SAMPLES = ("book_ticker", "mini_ticker", "kline")
 UNORDERED = ("duplicate", "reorder", "reset_ids")
 """Faults by which the exchange itself sends samples twice or out of order."""
+STOPPING_MS = 2000
+"""A stop takes no longer, when all is well."""
 _IDS = {name: re.compile(rb'"%b":(\d+)' % name) for name in (b"t", b"a", b"u", b"U")}
 
 
@@ -134,9 +136,14 @@ def effective(kafka):
 def judge_audit(world, kept, taken_away):
     """`audit` agrees: nothing is wrong with the effective record, and in the whole one nothing is missing."""
     unordered = any(fired.fault.action.DO in UNORDERED for fired in world.fired)
+    # By Kafka's timestamps alone `audit` cannot tell a new numbering from disorder while the service's clock is an hour
+    # behind: they are times of receipt then.
+    far_off = any(abs(off_ms) > 50 * 60_000 for _, off_ms in world.schedule.clock_steps)
+    reset = any(len(world.published.epochs(symbol)) > 1 for symbol in world.schedule.market["symbols"])
     found = audited.defects(
         audited.audit(kept),
         leaving_out=SAMPLES if unordered else ("kline",),  # a candle is told again to whoever subscribes again
+        allowing={"out_of_order"} if reset and far_off else frozenset(),
     )
     assert not found, ("audit disagrees", found)
     if not taken_away:
@@ -185,7 +192,8 @@ def judge_life(world, number, lived):
     assert (total.delivered, total.dead_lettered) == (len(written) - len(letters), len(letters))
     frames = [frame for frame in lived.read if b'"e":"serverShutdown"' not in frame]
     assert total.received == len(frames), (total.received, len(frames))
-    _judge_bytes(frames, written, duplicates=total.duplicates)
+    if not world.schedule.spool:  # what lies on the disk is written by the next life
+        _judge_bytes(frames, written, duplicates=total.duplicates)
 
 
 def _judge_bytes(frames, written, *, duplicates):
@@ -432,9 +440,11 @@ class Record:
         off = {"trade": "trade", "aggregate_trade": "aggTrade"}[event_type] not in world.schedule.settings["backfill"]
         reset = len(self.epochs[symbol]) > 1
         too_old = line.reason == "too_old" and any(lived.too_old for lived in world.lives)
-        still = line.state == "open"
-        assert off or reset or too_old, ("lost without need", line, _shortened(lost))
-        assert not still or off, ("given up at the end", line, _shortened(lost))
+        if line.state == "open":  # what shows only as the last life is stopped is left to the next
+            since_ms = world.lives[-1].ended_ms + world.clock_off_ms - line.detected_at
+            assert since_ms < STOPPING_MS, ("not looked for", line, _shortened(lost))
+        else:
+            assert off or reset or too_old, ("lost without need", line, _shortened(lost))
 
     def _judge_samples(self, event_type, symbol, events):
         """In order, and none twice, unless the exchange itself sent it so."""

@@ -8,6 +8,9 @@ import random
 from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import httpx
@@ -21,7 +24,7 @@ from world import Chaos, ChaoticMailbox
 
 from ingest_actors.binance.stream_table import TopicNames
 from ingest_actors.network import real_network
-from ingest_actors.service import Resumed, Service
+from ingest_actors.service import Service
 from ingest_actors.settings import Settings
 from ingest_actors.simulator import SimulatorConfig, open_exchange
 from ingest_actors.simulator.fault_refusals import SetStatus
@@ -29,6 +32,8 @@ from ingest_actors.simulator.faults import Fault
 
 DEPTH = TopicNames().depth
 START_MS = 1_790_000_000_000
+_IN_MEMORY = "/dev/shm"
+"""Where a spool lies, if there is such a place: a sync costs nothing there."""
 DEATH_PATIENCE_S = 5.0
 """A death that waits for steps of the actors comes anyhow after so long: there may be none."""
 
@@ -79,7 +84,24 @@ class World:
         self.calm_s = 0.0
         self.seconds = 0
         self.clock_off_ms = 0
+        self.spool_dir = None
+        self._spool = {}
         self.books = {symbol: BookReader() for symbol in schedule.market["symbols"]}
+
+    def spool_settings(self):
+        return {} if self.spool_dir is None else {"spool_dir": str(self.spool_dir)}
+
+    def keep_spool(self):
+        """What lies on the disk at the instant of a death: nothing that is written later has been."""
+        if self.spool_dir is not None:
+            self._spool = {path.name: path.read_bytes() for path in self.spool_dir.iterdir()}
+
+    def restore_spool(self):
+        if self.spool_dir is not None:
+            for path in self.spool_dir.iterdir():
+                path.unlink()
+            for name, content in self._spool.items():
+                (self.spool_dir / name).write_bytes(content)
 
 
 class Fate(Chaos):
@@ -102,11 +124,13 @@ class Fate(Chaos):
 
 def live(schedule):
     """One schedule, from beginning to end; the same each time."""
-    return virtual.run(schedule.seed, _live, schedule)
+    with TemporaryDirectory(dir=_IN_MEMORY if Path(_IN_MEMORY).is_dir() else None) as directory:
+        return virtual.run(schedule.seed, _live, schedule, Path(directory) if schedule.spool else None)
 
 
-async def _live(schedule):
+async def _live(schedule, spool_dir):
     world = World(schedule)
+    world.spool_dir = spool_dir
     rng = random.Random(f"{schedule.seed}/world")
     config = {
         "ws_port": None, "rest_port": None, "start_ms": START_MS, "seed": schedule.seed, "history": 10**7,
@@ -139,19 +163,15 @@ async def _one_life(world, exchange, rng, life, *, last):
     lived = Lived(exchange.now_ms())
     world.lives.append(lived)
     fate = Fate(rng, probability=schedule.crash, crashes_max=schedule.crashes_max - world.crashes.total())
-    resumed = world.kafka.resumed()
-    away_s = None if world.kafka.stated_s is None else trio.current_time() - world.kafka.stated_s
     sink = world.kafka.open(fate, refuse=_refuse if schedule.refuses else lambda event: None, **schedule.sink)
-    settings = Settings(**(_SETTINGS | schedule.settings))
-    lived.too_old = away_s is not None and away_s > settings.resume_max_age_seconds
-    with _fragile(fate):
+    settings = Settings(**(_SETTINGS | schedule.settings | world.spool_settings()))
+    lived.too_old = sink.away_s is not None and sink.away_s > settings.resume_max_age_seconds
+    with _fragile(fate), patch("ingest_actors.service.open_sink", partial(_open_sink, sink)):
         service = Service(
-            settings, sink=sink, network=_network(world, exchange, lived, fate, settings),
+            settings, network=_network(world, exchange, lived, fate, settings),
             clock_ms=lambda: exchange.now_ms() + world.clock_off_ms, rng=rng,
-            resumed=Resumed(resumed.marks, away_s),
         )  # fmt: skip
         service.announcer.add(lived)
-        sink.letter = service._topology.letters.refused_event
         _crash_parser(service, fate)
         ledger = lived.ledger = service._topology.overview.ledger
         with trio.CancelScope() as whole_life:
@@ -159,6 +179,7 @@ async def _one_life(world, exchange, rng, life, *, last):
             def strike():
                 lived.died = True
                 sink.die()
+                world.keep_spool()
                 whole_life.cancel()
 
             fate.strike = strike
@@ -179,11 +200,22 @@ async def _one_life(world, exchange, rng, life, *, last):
                 service.stop()
                 await service.wait_stopped()
                 nursery.cancel_scope.cancel()
+    if lived.died:
+        world.restore_spool()
     lived.report = service.report
     lived.ended_ms = exchange.now_ms()
     lived.breaks = sink.breaks
     world.crashes += fate.crashes
     assert not ledger.unbalanced() or lived.died
+
+
+async def _open_sink(sink, settings, *, progress, letter, **_):
+    """In place of the way to the brokers."""
+    for key, value in sink.kafka.state.items():
+        progress.load(key, value)
+    sink.progress, sink.letter = progress, letter
+    await trio.lowlevel.checkpoint()
+    return sink
 
 
 async def _run(service, nursery):

@@ -60,6 +60,7 @@ _FOR_A_WHILE = (
     RefuseHandshake(503), SilentHandshake(), DropHandshake(),
 )  # fmt: skip
 _ON_REQUESTS = (DelayReply(8.0), NoReply(effect=False), ReplyError(form="nested"))
+_ASKED = (RestLag(8.0), RestHang(None), DropHandshake(), SilentHandshake(), RefuseHandshake(503))
 _OUTAGES = 40
 """Besides, the connection is cut so often: what strikes a handshake, a request or a repair needs one of them."""
 
@@ -75,7 +76,7 @@ def long_day(seed=0, *, mode="exactly_once", **switches):
     for action in _FOR_A_WHILE:
         at_s = some_time()
         faults += [Fault(action, at_s=at_s, for_s=round(100 + 500 * rng.random())), Fault(Cut(), at_s=at_s + 10.0)]
-    faults += [Fault(action, probability=0.2, in_all=3) for action in _ON_REQUESTS]
+    faults += [Fault(action, probability=0.2, in_all=3) for action in (*_ON_REQUESTS, *_ASKED)]
     faults += [Fault(Cut(), at_s=some_time()) for _ in range(_OUTAGES)]
     faults.append(Fault(ResetIds("ETHUSDT"), at_s=DAY_S - 3 * 3600))
     awaits = (5.0, 60.0, 0.5, 7200.0, 600.0, 1.0, 30.0, 0.0, 10.0)

@@ -84,6 +84,8 @@ class Writer:
 
     Attributes:
         letter: makes the dead letter of an event that is refused, from a reason and a detail; to be set.
+        progress: what a restart will have to know.
+        away_s: how long ago the state was written that this life begins with; None: there is none.
     """
 
     def __init__(self, kafka, life, chaos, *, delay_s=0.0, room=10**9, refuse=lambda event: None):
@@ -94,6 +96,7 @@ class Writer:
         self.room = room
         self.refuse = refuse
         self.letter = None
+        self.away_s = None if kafka.stated_s is None else trio.current_time() - kafka.stated_s
         self.progress = kafka.resumed()
         self.paused = False
         self.broken = None

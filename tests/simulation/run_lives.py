@@ -108,6 +108,11 @@ class Totals:
         self.counts["depth holes, all journalled"] += verdict.depth_holes
         self.counts["dead letters"] += verdict.dead_letters
         self.counts["sink breaks"] += sum(lived.breaks for lived in world.lives)
+        for lived in world.lives:
+            total = lived.ledger.total()
+            self.counts["spooled"] += total.spooled
+            self.counts["recovered from the spool"] += total.recovered
+            self.counts["duplicates dropped"] += total.duplicates
         self.counts["clock steps"] += len(world.schedule.clock_steps)
         for lived in world.lives:
             self.ends["sudden deaths" if lived.died else "clean stops"] += 1

@@ -45,6 +45,7 @@ class Schedule:
         sink_faults: instants, counted from the beginning, and what befalls the sink then.
         clock_steps: instants, and by how much the service's clock is off from then on, ms.
         refuses: whether the sink refuses some events.
+        spool: whether there is a spool before the sink.
         faults_s: when all faults are over.
         actions: what the faults were drawn from; empty: everything.
     """
@@ -63,6 +64,7 @@ class Schedule:
     clock_steps: tuple[tuple[float, int], ...] = ()
     refuses: bool = False
 
+    spool: bool = False
     faults_s: float = 0.0
     actions: tuple[str, ...] = ()
 
@@ -99,6 +101,7 @@ def draw(seed, *, mode=None, actions=()):
     )
     faults_s = max(10.0, sum(life.lasting_s + life.away_s for life in lives))
     symbols = SYMBOLS[: rng.choice((1, 2, 2, 3))]
+    spool = rng.random() < 0.3
     types = [*ALWAYS, *(name for name in SOMETIMES if rng.random() < 0.3)]
     return Schedule(
         seed,
@@ -132,14 +135,19 @@ def draw(seed, *, mode=None, actions=()):
         crash=rng.choice((0.0, 0.0, 0.002, 0.01)),
         crashes_max=rng.choice((3, 30)),
         sink_faults=tuple(
-            (round(rng.random() * faults_s, 3), rng.choice(("break", "pause")), round(rng.random() * 8, 3))
-            for _ in range(rng.choice((0, 0, 1, 3)))
+            (
+                round(rng.random() * faults_s, 3),
+                rng.choice(("break", "pause")),
+                round(rng.random() * (20 if spool else 8), 3),
+            )
+            for _ in range(rng.choice((1, 3, 5) if spool else (0, 0, 1, 3)))
         ),
         clock_steps=tuple(
             (round(rng.random() * faults_s, 3), rng.choice((-3_600_000, -1000, 500, 60_000, 3_600_000)))
             for _ in range(rng.choice((0, 0, 0, 1, 2)))
         ),
         refuses=rng.random() < 0.1,
+        spool=spool,
         faults_s=faults_s,
         actions=tuple(actions),
     )

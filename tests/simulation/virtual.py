@@ -13,6 +13,8 @@ from unittest.mock import patch
 
 import trio
 
+from ingest_actors.spool.disk import Disk
+
 IDLE_MAX = 100
 """Looks in a row at tasks of which none can run and none has a deadline: trio's own may need a few at the end."""
 
@@ -66,6 +68,7 @@ def deterministic(seed):
         patch("trio._core._run._r", random.Random(f"{seed}/tasks")),
         patch("ingest_actors.binance.rest_ways.ssl.create_default_context", lambda: context),
         patch("trio.to_thread.run_sync", _in_the_loop),
+        patch.object(Disk.__init__, "__defaults__", (_in_the_loop,)),
     ):
         yield
 
