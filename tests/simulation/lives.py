@@ -22,7 +22,9 @@ from schedule import CALM_S_MAX
 from truth import Published
 from world import Chaos, ChaoticMailbox
 
+from ingest_actors.binance.rest_errors import RequestRefused
 from ingest_actors.binance.stream_table import TopicNames
+from ingest_actors.errors import ExchangeUnreachable
 from ingest_actors.network import real_network
 from ingest_actors.service import Service
 from ingest_actors.settings import Settings
@@ -84,6 +86,7 @@ class World:
         self.calm_s = 0.0
         self.seconds = 0
         self.clock_off_ms = 0
+        self.reloads = 0
         self.spool_dir = None
         self._spool = {}
         self.books = {symbol: BookReader() for symbol in schedule.market["symbols"]}
@@ -186,6 +189,7 @@ async def _one_life(world, exchange, rng, life, *, last):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_run, service, nursery)
                 nursery.start_soon(_disturb, world, sink, ledger)
+                nursery.start_soon(_reload_at_times, world, service)
                 await trio.sleep(life.lasting_s)
                 if life.ends == "death" and not last:
                     assert not ledger.unbalanced()
@@ -232,6 +236,29 @@ _SETTINGS = {
 }
 
 
+async def _reload_at_times(world, service):
+    """Symbols come and go while the service runs, as the exchange lets them."""
+    for at_s, wanted in sorted(world.schedule.reloads):
+        if at_s >= trio.current_time():
+            await trio.sleep_until(at_s)
+            await _reload(world, service, last_wanted=wanted)
+
+
+async def _reload(world, service, *, last_wanted):
+    """Whether the symbols are as they shall be."""
+    symbols = world.schedule.market["symbols"]
+    wanted = symbols if last_wanted else symbols[:-1]
+    if set(service.settings.binance_symbols) == set(wanted):
+        return True
+    try:
+        with trio.move_on_after(60.0):
+            await service.reload(service.settings.replace(binance_symbols=",".join(wanted)))
+    except (ExchangeUnreachable, RequestRefused):
+        return False
+    world.reloads += 1
+    return set(service.settings.binance_symbols) == set(wanted)
+
+
 async def _disturb(world, sink, ledger):
     """What befalls the sink, and the law of the ledger at instants that nobody has chosen."""
     for at_s, what, for_s in sorted(world.schedule.sink_faults):
@@ -263,6 +290,8 @@ async def _catch_up(world, exchange, service, sink, fate):
     fate.on = False
     sink.resume()
     sink.delay_s, sink.room = 0.0, 10**9
+    while not await _reload(world, service, last_wanted=True):  # noqa: ASYNC110 - it asks, and waits to ask again
+        await trio.sleep(1.0)
     symbols = world.schedule.market["symbols"]
     for symbol in symbols:
         exchange.inflict(Fault(SetStatus(symbol, "TRADING")))

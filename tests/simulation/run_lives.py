@@ -113,6 +113,10 @@ class Totals:
             self.counts["spooled"] += total.spooled
             self.counts["recovered from the spool"] += total.recovered
             self.counts["duplicates dropped"] += total.duplicates
+        self.counts["reloads"] += world.reloads
+        self.counts["connections replaced"] += sum(
+            event.name == "connection_replaced" for lived in world.lives for event in lived.happened
+        )
         self.counts["clock steps"] += len(world.schedule.clock_steps)
         for lived in world.lives:
             self.ends["sudden deaths" if lived.died else "clean stops"] += 1

@@ -46,6 +46,7 @@ class Schedule:
         clock_steps: instants, and by how much the service's clock is off from then on, ms.
         refuses: whether the sink refuses some events.
         spool: whether there is a spool before the sink.
+        reloads: instants, and whether the last symbol is wanted from then on.
         faults_s: when all faults are over.
         actions: what the faults were drawn from; empty: everything.
     """
@@ -65,6 +66,7 @@ class Schedule:
     refuses: bool = False
 
     spool: bool = False
+    reloads: tuple[tuple[float, bool], ...] = ()
     faults_s: float = 0.0
     actions: tuple[str, ...] = ()
 
@@ -102,6 +104,11 @@ def draw(seed, *, mode=None, actions=()):
     faults_s = max(10.0, sum(life.lasting_s + life.away_s for life in lives))
     symbols = SYMBOLS[: rng.choice((1, 2, 2, 3))]
     spool = rng.random() < 0.3
+    reloads = rng.random() < 0.2
+    long = rng.random() < 0.1  # enough for connections to be replaced by and by
+    if long:
+        lives = tuple(replace(life, lasting_s=round(40 + 4 * life.lasting_s, 3)) for life in lives)
+        faults_s = sum(life.lasting_s + life.away_s for life in lives)
     types = [*ALWAYS, *(name for name in SOMETIMES if rng.random() < 0.3)]
     return Schedule(
         seed,
@@ -119,7 +126,7 @@ def draw(seed, *, mode=None, actions=()):
             "backfill": rng.choice(("trade,aggTrade",) * 6 + ("trade", "off")),
             "buffer_max_bytes": rng.choice((1 << 20, 64 << 20)),
             "connections_per_stream": rng.choice((1, 1, 2)),
-            "ws_rotate_after_seconds": rng.choice((82_800, 82_800, 70)),
+            "ws_rotate_after_seconds": 60 if long else 82_800,
             "depth_snapshot_interval_seconds": rng.choice((15, 3600)),
             "depth_snapshot_limit": 5000,
             "resume_max_age_seconds": rng.choice((3.0, 3600.0, 3600.0, 3600.0)),
@@ -127,7 +134,7 @@ def draw(seed, *, mode=None, actions=()):
         market={
             "symbols": symbols,
             "book_levels": 30,
-            "activity": rng.choice((0.03, 0.1, 0.2)),
+            "activity": 0.02 if long else rng.choice((0.03, 0.1, 0.2)),
             "tick_s": rng.choice((0.1, 0.25, 0.5)),
         },
         sink={"delay_s": rng.choice((0.0, 0.01, 0.3)), "room": rng.choice((10, 10**9, 10**9))},
@@ -148,6 +155,9 @@ def draw(seed, *, mode=None, actions=()):
         ),
         refuses=rng.random() < 0.1,
         spool=spool,
+        reloads=tuple(
+            (round(rng.random() * faults_s, 3), wanted) for wanted in (False, True) if len(symbols) > 1 and reloads
+        ),
         faults_s=faults_s,
         actions=tuple(actions),
     )
