@@ -11,7 +11,10 @@ DEMO_ARGS ?=
 COVERAGE_MIN := 90
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-peers lint format bench dist clean
+PROOFS := INGEST_KILLS=100 INGEST_BROKER_KILLS=10 INGEST_NODE_KILLS=10 INGEST_PAUSE_SECONDS=120 \
+    INGEST_REST_DOWN_SECONDS=60 INGEST_ROTATIONS=3
+
+.PHONY: help demo test test-peers prove lint format bench dist clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -27,6 +30,12 @@ test: lint  ## all checks and all tests, with branch coverage
 
 test-peers: $(VENV)/.installed-test $(PEERS)/.installed  ## other people's clients against the simulated exchange
 	PEERS_VENV=$(PEERS) $(BIN)/python -m pytest tests/peers -n 3 --dist loadfile $(PYTEST_ARGS)
+
+# docs/DELIVERY.md names what these are; the suite runs them small.
+prove: $(VENV)/.installed-test  ## the long runs of what is promised: processes and brokers killed, an hour or so
+	$(PROOFS) $(BIN)/python -m pytest --log-cli-level=INFO $(PYTEST_ARGS) tests/system/test_killed_services.py \
+	    tests/system/test_killed_brokers.py tests/system/test_hard_times_in_kafka.py \
+	    tests/system/test_replaced_connections.py
 
 lint: $(VENV)/.installed-test  ## style, types and the directions of imports
 	$(BIN)/ruff check .

@@ -97,6 +97,15 @@ def records_of(sink):
     ]
 
 
+def series_of(sink):
+    """The same without what came from REST, by the unit of order: event type and key."""
+    found = {}
+    for record in records_of(sink):
+        if record[3] != "depth_snapshot":
+            found.setdefault((record[3], record[1]), []).append(record)
+    return found
+
+
 @pytest.fixture
 def no_threads(monkeypatch):
     """Blocking work is done on the spot, so that virtual time does not run away from it."""

@@ -14,6 +14,8 @@ class MemorySink:
     `written` is what a reader of the topics would see of the exchange's events; `everything` has the journal as well.
     """
 
+    away_s = None
+
     def __init__(self, *, delay_s=0.0, room=10**9, refuse=lambda event: None):
         self.delay_s = delay_s
         self.room = room

@@ -16,7 +16,7 @@ import trio
 
 import ingest_actors
 from ingest_actors import ActorFailed, AsyncIngest, ExchangeUnreachable, Ingest, IngestClient, IngestError, Settings
-from ingest_actors.errors import HttpUnavailable
+from ingest_actors.errors import HttpUnavailable, SettingsError
 from ingest_actors.simulator import SimulatorConfig, open_exchange
 from sinks import MemorySink
 
@@ -245,6 +245,18 @@ async def test_two_services_live_in_one_process_and_know_nothing_of_each_other(s
         assert ingest.get_metrics()["messages_processed"] == len(sink.written)
 
 
+async def test_other_symbols_are_taken_over_while_it_runs(exchange, settings, nursery):
+    sink = MemorySink()
+    ingest = await nursery.start(partial(ingest_actors.serve, settings(), sink=sink))
+    await ingest.reload(settings(binance_symbols="ETHUSDT", log_level="DEBUG"))
+    (connection,) = exchange.server.connections.values()
+    assert set(connection.session.control.streams) == {"ethusdt@trade", "ethusdt@bookTicker"}
+    await until(lambda: {event[1] for event in sink.written} >= {b"ETHUSDT"})
+    with pytest.raises(SettingsError, match="BATCH_SIZE='7': a change of it needs a restart"):
+        await ingest.reload(settings(binance_symbols="BTCUSDT", batch_size=7))
+    await ingest.stop()
+
+
 def process_wide():
     """What a library leaves alone."""
     ours = logging.getLogger("ingest_actors")
@@ -300,6 +312,22 @@ def test_a_client_runs_in_a_thread_and_answers_from_any_other(settings):
     assert client.get_metrics()["messages_buffered"] == 0
     assert client.get_metrics()["messages_processed"] == len(sink.written) == client.status().total.received
     assert not client.wait_ready()
+
+
+@threaded
+def test_a_client_takes_over_other_symbols(settings):
+    sink = MemorySink()
+    client = IngestClient(settings(), sink=sink)
+    with pytest.raises(RuntimeError, match="call start_in_background"):
+        client.reload(settings())
+    client.start_in_background()
+    client.reload(settings(binance_symbols="ETHUSDT"))
+    eventually(lambda: any(event[1] == b"ETHUSDT" for event in sink.written))
+    with pytest.raises(SettingsError, match="needs a restart"):
+        client.reload(settings(binance_symbols="ETHUSDT", batch_size=7))
+    client.stop()
+    with pytest.raises(RuntimeError, match="has ended"):
+        client.reload(settings())
 
 
 @threaded
@@ -392,6 +420,8 @@ async def test_a_block_runs_the_service_under_asyncio(settings):
             assert isinstance(ingest, AsyncIngest)
             assert await ingest.wait_ready()
             assert ingest.status().connected
+            await ingest.reload(settings(binance_symbols="BTCUSDT,ETHUSDT"))
+            assert ingest.status().streams_wanted == 4
             with ingest.events() as happenings:
                 await delivered(ingest, 50)
                 await ingest.stop()

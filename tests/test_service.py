@@ -21,7 +21,7 @@ from ingest_actors.service import DrainTimedOut, Service
 from ingest_actors.settings import Settings
 from ingest_actors.simulator import SimulatorConfig, open_exchange
 from ingest_actors.simulator.config import Limits
-from ingest_actors.sources import NOTICES_MAX, SPARE_CONNECTIONS
+from ingest_actors.sources import NOTICES_MAX, connections_max
 from sinks import MemorySink
 
 START_MS = 1_790_000_000_000
@@ -125,9 +125,10 @@ async def test_everything_that_the_exchange_sends_arrives_once_and_in_order_and_
         assert ids == list(range(ids[0], ids[0] + len(ids)))
     report = service.report
     assert (report.reason, report.unfinished, report.left, report.error) == ("stopped", (), {}, None)
-    assert report.ledger.received == report.ledger.delivered == len(sink.written)
+    assert report.ledger.received + report.ledger.backfilled == report.ledger.delivered == len(sink.written)
     assert (report.ledger.in_flight, report.ledger.difference) == (0, 0)
-    assert set(service.status().ledger) == {"trade", "depth_update", "kline"}
+    assert set(service.status().ledger) == {"trade", "depth_update", "depth_snapshot", "kline"}
+    assert report.ledger.backfilled == service.status().ledger["depth_snapshot"].delivered == 2
     assert sink.closed
     assert "connection_opened" in told.names()
     assert [len(fields["rates"]) for fields in told.all("service_metrics")] == [3, 3]
@@ -144,15 +145,13 @@ async def test_the_end_of_a_connection_that_the_exchange_announces_costs_no_fail
         nursery.start_soon(service.run)
         await service.wait_ready()
         for _ in range(3):
-            world.exchange.server.announce_shutdown()
-            await trio.sleep(5)
-            for connection in list(world.exchange.server.connections.values()):
-                connection.close(1001, "maintenance")
-            await trio.sleep(5)
+            world.exchange.server.announce_shutdown(lead_s=5)
+            await trio.sleep(10)
             assert service.status().connected
         assert service.get_metrics()["reconnect_count"] == 0
         assert world.connections == 4
-        assert [fields["expected"] for fields in told.all("connection_closed")] == [True] * 3
+        assert [fields["by"] for fields in told.all("connection_replaced")] == ["ws-1.2", "ws-1.3", "ws-1.4"]
+        assert told.all("connection_closed") == []
         assert {value for value, *_ in sink.written if b"serverShutdown" in value} == set()
         service.stop()
         await service.wait_stopped()
@@ -323,7 +322,7 @@ def open_after(monkeypatch, seconds, sink=None, failures=0):
     """Kafka answers after so long, after so many failures; returns the times of the attempts."""
     attempts = []
 
-    async def open_sink(settings, *, queue_bytes):
+    async def open_sink(settings, *, queue_bytes, **others):
         attempts.append(trio.current_time())
         await trio.sleep(seconds)
         if len(attempts) <= failures:
@@ -362,7 +361,7 @@ async def test_cancelled_in_the_instant_in_which_kafka_answers_nothing_is_left_o
     sink = MemorySink()
     host = trio.CancelScope()
 
-    async def open_sink(settings, *, queue_bytes):
+    async def open_sink(settings, *, queue_bytes, **others):
         await trio.sleep(1)
         host.cancel()
         return sink
@@ -508,7 +507,7 @@ def room():
         "frames": bounds.frames_mailbox // frame_bytes,
         "carried by the connection": 1,
         # reading stops once it is at its bound
-        "read_ahead": -(-bounds.read_ahead_of_each(1 + SPARE_CONNECTIONS) // frame_bytes),
+        "read_ahead": -(-bounds.read_ahead_of_each(connections_max(1)) // frame_bytes),
     }
 
 

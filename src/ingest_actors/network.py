@@ -43,6 +43,7 @@ class Network:
         way: the proxy that leads to a URL, as it may be shown; empty when none does.
         open_rest: opens the REST interface for as long as it is wanted; None = there is none, nothing can be repaired.
         weight_used: REST weight that was spent within the last minute.
+        resolving: makes another `resolve`, for other settings; None = there is none.
     """
 
     endpoints: Sequence[str]
@@ -53,6 +54,7 @@ class Network:
     way: Callable[[str], str] = lambda _: ""
     open_rest: Callable[[], AbstractAsyncContextManager[RestClient]] | None = None
     weight_used: Callable[[], int] = lambda: 0
+    resolving: Callable[[Settings], Callable[[Announcer], Awaitable[Wanted]]] | None = None
 
 
 LISTING_TIMEOUT_S = 5.0
@@ -109,6 +111,7 @@ def real_network(
         way=way,
         open_rest=open_rest,
         weight_used=lambda: budget.used,
+        resolving=lambda other: partial(_resolve, other, open_rest),
     )
 
 

@@ -16,7 +16,7 @@ from ingest_actors.protocols import Sink, SinkStatus
 from ingest_actors.status import MailboxStatus, Status, Tallies, unready
 from ingest_actors.supervision import Mailbox
 
-ACTORS = ("planner", "backfiller", "watch", "connection", "parser", "batcher", "producer", "monitor")
+ACTORS = ("planner", "backfiller", "rotation", "watch", "connection", "parser", "batcher", "producer", "monitor")
 """In data order; for metrics, where each has its place from the start."""
 
 _NO_SINK = SinkStatus(
@@ -32,6 +32,7 @@ class Overview:
         mailboxes: all of them, in data order; those of events are holders of the ledger.
         streams: the watch over them.
         clock_ms: wall clock, ms since the epoch.
+        lanes: by how many connections each stream is carried.
 
     Attributes:
         ledger: what became of the events.
@@ -52,11 +53,12 @@ class Overview:
         mailboxes: Sequence[Mailbox[Any]],
         streams: StreamWatch,
         clock_ms: Callable[[], int],
+        lanes: int = 1,
     ) -> None:
         self.ledger = Ledger()
         self.tallies = Tallies()
         self.rates = Rates(self.ledger.received)
-        self.fleet = Fleet()
+        self.fleet = Fleet(lanes=lanes)
         self.streams = streams
         self.sink: Sink | None = None
         self._instance_name = instance_name
@@ -95,7 +97,7 @@ class Overview:
         entries = self.ledger.entries()
         wanted = self.fleet.wanted or Wanted(())
         sink = self._sink_status()
-        missing = sum(len(connection.missing_streams) for connection in self.fleet.connections.values())
+        missing = len({name for state in self.fleet.connections.values() for name in state.missing_streams})
         return Status(
             instance_name=self._instance_name,
             started_at_ms=self._started_at_ms,
@@ -103,6 +105,8 @@ class Overview:
             ledger=entries,
             total=in_all(entries.values()),
             connections=tuple(state.status() for state in self.fleet.connections.values()),
+            connections_replacing=len(self.fleet.replacements),
+            connections_draining=len(self.fleet.retired),
             streams_wanted=len(wanted.streams) if wanted.asked is None else wanted.asked,
             streams_listed=(len(wanted.streams) if wanted.listed is None else wanted.listed) - missing,
             streams_flowing=self.streams.flowing,

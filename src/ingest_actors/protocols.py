@@ -147,11 +147,16 @@ class Progress(Protocol[C]):
     """What a restart has to know of what is written; `ingest_actors.binance.resume.ResumeState` is one.
 
     A transaction: `apply` to each of its batches, `change` into it, then `settle` or `roll_back`. Without transactions:
-    `apply` to each batch that is acknowledged, and from time to time `change`, `settle` once that is written.
+    `begin` of each batch before it is written, `apply` to each that is acknowledged, and from time to time `change`,
+    `settle` once that is written.
     """
 
     def load(self, key: bytes, value: bytes | None) -> bool:
         """Take in a record of the state topic; whether it was one of ours."""
+        ...
+
+    def begin(self, batch: EventBatch) -> Sequence[tuple[bytes, bytes]]:
+        """A batch is about to be written, without a transaction: keys and values that must be written before it."""
         ...
 
     def apply(self, batch: EventBatch) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import trio
 
 from ingest_actors.announce import Announcer
-from ingest_actors.binance.dead_letters import DeadLetters
-from ingest_actors.binance.stream_table import StreamTable
+from ingest_actors.binance.resume import Mark, Place, ResumeState
 from ingest_actors.bounds import Bounds
-from ingest_actors.checks import start_problems
+from ingest_actors.checks import reload_problems, start_problems
 from ingest_actors.errors import ActorFailed, IngestError, SettingsError, SinkUnreachable
 from ingest_actors.kafka.opening import open_sink
 from ingest_actors.ledger import LedgerEntry
@@ -24,15 +23,29 @@ from ingest_actors.protocols import FrameTape, Sink
 from ingest_actors.proxies import Proxies
 from ingest_actors.settings import Settings
 from ingest_actors.sources import RECONNECT_MAX_S
-from ingest_actors.spool import with_spool
+from ingest_actors.spool import SpoolingSink, with_spool
 from ingest_actors.status import Status
 from ingest_actors.summary import get_metrics
 from ingest_actors.supervision import Backoff
 from ingest_actors.supervision.groups import sort_out
 from ingest_actors.topology import Player, Topology, topic_names
 
+RELOAD_LOOK_S = 0.05
+"""Between two looks whether all that is wanted now is subscribed."""
+
 SINK_CLOSE_S_MAX = 2.0
 """Longest that letting go of the sink may take at the end: everything is acknowledged by then, or given up."""
+
+
+class Resumed(NamedTuple):
+    """What an earlier process has written."""
+
+    marks: Mapping[Place, Mark]
+    """Where each series ended."""
+    away_s: float | None = None
+    """How long ago it was last alive, seconds; None: nobody knows."""
+    spooled: int | None = None
+    """Highest number of a batch that is written; None: none had one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +100,7 @@ class Service:
         rng: for jitter.
         tape: gets every message as it came; see `Topology`.
         player: where the messages come from instead of the exchange; see `Topology`. The service stops when it ends.
+        resumed: what an earlier process has written to a sink that is given; None = nothing is known of any.
 
     Raises:
         SettingsError: the exchange has no such stream, or librdkafka no such option.
@@ -106,6 +120,7 @@ class Service:
         rng: random.Random | None = None,
         tape: FrameTape | None = None,
         player: Player | None = None,
+        resumed: Resumed | None = None,
     ) -> None:
         problems = start_problems(settings, proxies=None if network is None else Proxies({}))
         if problems:
@@ -116,7 +131,9 @@ class Service:
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._clock_ms = clock_ms
         self._given_sink = sink
-        self._spools = tape is None and player is None
+        self._live = player is None
+        self._spools = self._live and tape is None
+        self._resumed = resumed
         self._topology = Topology(
             settings,
             network=network or real_network(settings, clock_ms=clock_ms),
@@ -126,6 +143,7 @@ class Service:
             tape=tape,
             player=player,
         )
+        self._reloading = trio.Lock()
         self._stop_wanted = trio.Event()
         self._ended = trio.Event()
         self._scope = trio.CancelScope()
@@ -152,6 +170,32 @@ class Service:
             await self._topology.overview.wait_ready()
             nursery.cancel_scope.cancel()
         return not self._ended.is_set()
+
+    async def reload(self, settings: Settings) -> None:
+        """Take over other symbols, stream types and log level, without a gap in what stays.
+
+        Returns when everything that is wanted now is subscribed, or the service has ended.
+
+        Args:
+            settings: as they shall be; all that needs a restart must be as it was.
+
+        Raises:
+            SettingsError: they cannot be taken over; everything stays as it was.
+            ExchangeUnreachable, RequestRefused: the exchange could not be asked what they amount to; likewise.
+
+        Cancelled: they are taken over, or nothing has changed; `settings` tells which.
+        """
+        async with self._reloading:
+            problems = reload_problems(self.settings, settings)
+            if problems:
+                raise SettingsError(problems)
+            if _streams(settings) != _streams(self.settings):
+                await self._topology.reload(settings)
+            self.settings = settings
+            self.announcer("settings_reloaded", settings=settings.describe())
+        fleet = self._topology.overview.fleet
+        while not fleet.settled and not self._ended.is_set():  # noqa: ASYNC110 - many small things have to happen
+            await trio.sleep(RELOAD_LOOK_S)
 
     async def wait_stopped(self) -> None:
         """Wait until `run` is over, however it ended."""
@@ -207,6 +251,8 @@ class Service:
             return
         try:
             sink = await self._with_spool(sink)
+            if self._resumed is not None and self._resumed.marks:
+                self._topology.resume(self._resumed.marks, self._resumed.away_s)
             async with open_nursery() as nursery:
                 nursery.start_soon(self._tell_ready, task_status)
                 report = await self._topology.run(sink)
@@ -246,7 +292,7 @@ class Service:
                 nursery.start_soon(_cancel_upon, self._stop_wanted, nursery.cancel_scope)
                 while sink is None:
                     try:
-                        sink = await open_sink(settings, queue_bytes=Bounds.of(settings.buffer_max_bytes).sink)
+                        sink = await self._open_kafka()
                     except SinkUnreachable as failure:
                         delay_s = backoff.next_s()
                         gave_up = 0 < settings.max_retries <= backoff.failures
@@ -262,19 +308,45 @@ class Service:
         return sink
 
     async def _with_spool(self, sink: Sink) -> Sink:
-        """The same with a spool before it, by the settings; what is recorded or replayed has its files already."""
+        """The same with a spool before it, by the settings; what is recorded or replayed has its files already.
+
+        What is left in the spool counts as written: whoever resumes goes on behind it.
+        """
         if not self._spools:
             return sink
-        topics = topic_names(self.settings)
-        return await with_spool(
+        before = self._resumed or Resumed({})
+        marks = ResumeState.of(self.settings.instance_name, before.marks)
+        spool = await with_spool(
             sink,
             self.settings,
             window_bytes=Bounds.of(self.settings.buffer_max_bytes, spool=True).spool,
-            topics=topics._asdict(),
-            refused_event=DeadLetters(StreamTable(topics)).refused_event,
+            topics=topic_names(self.settings)._asdict(),
+            refused_event=self._topology.letters.refused_event,
             announce=self.announcer,
             clock_ms=self._clock_ms,
+            drained=before.spooled,
+            marks=marks,
         )
+        if isinstance(spool, SpoolingSink) and spool.left_at_ms is not None:
+            away_s = max(self._clock_ms() - spool.left_at_ms, 0) / 1000
+            away_s = away_s if before.away_s is None else min(away_s, before.away_s)
+            self._resumed = Resumed(dict(marks.marks), away_s, marks.spooled)
+        return spool
+
+    async def _open_kafka(self) -> Sink:
+        """Kafka by the settings, and with it what an earlier process has written."""
+        # What is played is no part of any series that goes on, and may be played again.
+        state = ResumeState(self.settings.instance_name) if self._live else None
+        sink = await open_sink(
+            self.settings,
+            queue_bytes=Bounds.of(self.settings.buffer_max_bytes).sink,
+            progress=state,
+            letter=self._topology.letters.refused_event,
+            clock_ms=self._clock_ms,
+        )
+        if state is not None:
+            self._resumed = Resumed(dict(state.marks), sink.away_s, state.spooled)
+        return sink
 
     def _tell_unreachable(self, failure: SinkUnreachable, failures: int, retry_in_s: float | None) -> None:
         self.announcer(
@@ -286,6 +358,11 @@ class Service:
             failures=failures,
             retry_in_s=retry_in_s,
         )
+
+
+def _streams(settings: Settings) -> tuple[frozenset[str], frozenset[str]]:
+    """What decides about the streams."""
+    return frozenset(settings.binance_symbols), frozenset(settings.binance_stream_types)
 
 
 async def _cancel_upon(event: trio.Event, scope: trio.CancelScope) -> None:

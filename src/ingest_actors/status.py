@@ -136,6 +136,10 @@ class Status:
     actors: tuple[str, ...]
     rates: dict[str, float]
     """Events received a second over the last monitor period, by event type."""
+    connections_replacing: int = 0
+    """Connections beside the planned ones, which are about to take the place of one."""
+    connections_draining: int = 0
+    """Connections whose place another has taken; they are read to their end."""
 
     @property
     def connections_open(self) -> int:

@@ -8,7 +8,8 @@ exchange ─▶ connection ─frames─▶ parser ─events─▶ batcher ─bat
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import trio
@@ -19,16 +20,22 @@ from ingest_actors.actors.parser import parser
 from ingest_actors.actors.producer import Handover, producer
 from ingest_actors.actors.recorder import recorder
 from ingest_actors.announce import Announcer
+from ingest_actors.binance.books import Books
 from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.dead_letters import DeadLetters
+from ingest_actors.binance.ends import Ends
 from ingest_actors.binance.gaps import Gap, State
 from ingest_actors.binance.journal import Journal, late
+from ingest_actors.binance.leads import Leads
 from ingest_actors.binance.parser import EventParser
 from ingest_actors.binance.repairs import Repairs
+from ingest_actors.binance.resume import Mark, Place
+from ingest_actors.binance.sharing import Sharing
 from ingest_actors.binance.stream_table import EventKind, StreamTable, TopicNames
 from ingest_actors.binance.stream_watch import StreamWatch
 from ingest_actors.bounds import Bounds
 from ingest_actors.burial import bury_event, bury_frame
+from ingest_actors.errors import SettingsError
 from ingest_actors.messages import EventBatch, FrameBatch
 from ingest_actors.network import Network
 from ingest_actors.overview import Overview
@@ -57,6 +64,7 @@ class Topology:
 
     Attributes:
         overview: what can be told of it.
+        letters: makes dead letters.
         sources: the actors that talk to the exchange.
         line: the actors; what to stop.
     """
@@ -79,7 +87,7 @@ class Topology:
         self._announce = announce
         self._clock_ms = clock_ms
         self._bounds = Bounds.of(settings.buffer_max_bytes, spool=settings.spool_dir is not None)
-        table = StreamTable(topic_names(settings))
+        self._table = table = StreamTable(topic_names(settings))
         self._continuity = Continuity(
             hold_s=self._hold_s,
             late=late,
@@ -89,8 +97,10 @@ class Topology:
             clock=trio.current_time,
             clock_ms=clock_ms,
         )
-        self._parser = EventParser(table, continuity=self._continuity)
-        self._letters = DeadLetters(table)
+        leads = Leads(table, self._alive)
+        self._continuity.on_commit = leads.commit
+        self._parser = EventParser(table, continuity=self._continuity, leads=leads)
+        self.letters = DeadLetters(table)
 
         self._frames: Mailbox[FrameBatch] = self._bounds.frames("frames")
         self._unparsed = self._frames if tape is None else self._bounds.frames("recorded")
@@ -104,6 +114,7 @@ class Topology:
                 table, silence_s=settings.stream_silence_seconds, askable=network.statistics is not None
             ),
             clock_ms=clock_ms,
+            lanes=settings.connections_per_stream,
         )
         self.overview.count_held(self._events)
         self.overview.count_held(self._batches)
@@ -120,7 +131,13 @@ class Topology:
             self._frames,
             network=network,
             hearing=self._parser,
+            unparsed=tuple(dict.fromkeys((self._frames, self._unparsed))),
             repairs=Repairs(self._continuity),
+            ends=Ends(self._continuity, table),
+            books=Books(
+                self._continuity, interval_s=settings.depth_snapshot_interval_seconds, wanted=self.overview.fleet.wants
+            ),
+            sharing=Sharing(self._continuity, leads),
             table=table,
             bounds=self._bounds,
             overview=self.overview,
@@ -131,6 +148,19 @@ class Topology:
         )
         self.line = Line(drain_timeout_s=settings.shutdown_timeout_seconds)
 
+    def resume(self, marks: Mapping[Place, Mark], away_s: float | None) -> None:
+        """Go on where an earlier process ended; before `run`.
+
+        Args:
+            marks: where each series ended.
+            away_s: how long ago that was; None: nobody knows, and it is not held against what was missed.
+        """
+        too_old = away_s is not None and away_s > self._settings.resume_max_age_seconds
+        self._continuity.resume(marks, self._table, too_old=too_old)
+        self._announce(
+            "resumed", series=len(marks), away_s=None if away_s is None else round(away_s, 1), too_old=too_old
+        )
+
     async def run(self, sink: Sink) -> DrainReport:
         """Run until `line` is stopped; see `Line.run`."""
         settings, line, overview = self._settings, self.line, self.overview
@@ -140,7 +170,7 @@ class Topology:
             sink,
             ledger=overview.ledger,
             tallies=overview.tallies,
-            refused_event=self._letters.refused_event,
+            refused_event=self.letters.refused_event,
             breaks_max=settings.kafka_retries,
             announce=self._announce,
             clock_ms=self._clock_ms,
@@ -181,7 +211,7 @@ class Topology:
                 inbox=self._unparsed,
                 on_poison=partial(
                     bury_frame,
-                    letters=self._letters,
+                    letters=self.letters,
                     frames=self._unparsed,
                     events=self._events,
                     ledger=overview.ledger,
@@ -204,7 +234,7 @@ class Topology:
                     eager=settings.batch_eager,
                 ),
                 inbox=self._events,
-                on_poison=partial(bury_event, letters=self._letters, events=self._events, batches=self._batches),
+                on_poison=partial(bury_event, letters=self.letters, events=self._events, batches=self._batches),
             ),
             out_of=self._events,
             into=[self._batches],
@@ -230,6 +260,26 @@ class Topology:
             ),
         )
         return await line.run()
+
+    async def reload(self, settings: Settings) -> None:
+        """Take over other symbols and stream types; what stays is not touched.
+
+        Raises:
+            ExchangeUnreachable, RequestRefused: the exchange could not be asked what they amount to.
+            SettingsError: it lists none of the symbols, or cannot be asked at all.
+        """
+        if self._network.resolving is None:
+            raise SettingsError(["BINANCE_SYMBOLS: a service with a network of its own cannot change it while it runs"])
+        network = replace(self.sources.network, resolve=self._network.resolving(settings))
+        wanted = await network.resolve(self._announce)
+        self.sources.adopt(settings, network)
+        self.overview.fleet.change(wanted, self._announce, "streams_changed")
+
+    def _alive(self, connection: str) -> bool:
+        """Whether a connection is open."""
+        fleet = self.overview.fleet
+        known = fleet.connections.get(connection) or fleet.named(connection)
+        return known is not None and known.subscriber is not None
 
     def _hold_s(self, kind: EventKind) -> float | None:
         """How long a gap of such events may hold up what follows; None = nobody repairs it."""

@@ -38,6 +38,7 @@ def parse(batch):
         events=events,
         size_bytes=events_size_bytes(events),
         notices=notices,
+        dropped={},
         odd=[],
         future_timestamps=batch.frames.count(b"d"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from audit_market import START_MS, audit, depth, found, gap, kline, partial_book, trade
+from audit_market import START_MS, audit, depth, found, gap, kline, partial_book, snapshot, trade
 
 from ingest_actors.audit import Role
 from ingest_actors.audit.records import Window
@@ -130,6 +130,16 @@ def test_a_new_numbering_that_the_journal_tells_is_whole():
     assert (series["first_id"], series["last_id"]) == (1, 1003)
 
 
+def test_a_snapshot_of_a_former_numbering_makes_up_for_no_hole_of_the_new_one():
+    reset = gap(1, 1, stream="btcusdt@depth", event_type="depth_update", reason="exchange_reset")
+    later = START_MS + 9_999_999
+    new = [depth(1, 4, time=later + 1), depth(8, 9, time=later + 2)]
+    series = found(report_of([snapshot(999), depth(1000, 1001), *new], [reset]), "depth_update")
+    assert (series["missing"], series["without_snapshot"]) == ([[5, 7]], [[5, 7]])
+    series = found(report_of([snapshot(999), depth(1000, 1001), *new, snapshot(9)], [reset]), "depth_update")
+    assert series["without_snapshot"] == []
+
+
 def test_ids_that_go_back_without_a_word_in_the_journal_are_defects():
     later = [trade(number, time=START_MS + 9_999_999 + number) for number in (1, 2)]
     assert found(report_of([*trades(1000, 1001), *later]))["out_of_order"] == [[1, 1001], [2, 1001]]
@@ -155,7 +165,18 @@ def test_a_dead_letter_explains_the_id_that_it_was(value):
     assert report.ok
     assert series["missing_explained"] == [[3, 3]]
     assert series["explanations"] == [{"first_id": 3, "last_id": 3, "state": "dead_lettered", "reason": "too_large"}]
-    assert next(topic.records for topic in report.topics if topic.role is Role.DEAD_LETTERS) == 1
+    told = report.to_json()["topics"]["dead_letters"]
+    assert (told["records"], told["reasons"]) == (1, {"too_large": 1})
+
+
+def test_dead_letters_are_counted_by_reason_and_reasons_without_end_are_counted_together():
+    letters = [(b"junk", {"reason": reason}) for reason in ["refused", "too_large", "refused"]]
+    assert report_of([], letters=[*letters, (b"junk", {})]).to_json()["topics"]["dead_letters"]["reasons"] == {
+        "": 1, "refused": 2, "too_large": 1,
+    }  # fmt: skip
+    many = report_of([], letters=[(b"junk", {"reason": f"r{number}"}) for number in range(1000)])
+    reasons = many.to_json()["topics"]["dead_letters"]["reasons"]
+    assert (len(reasons), reasons["other"], sum(reasons.values())) == (101, 900, 1000)
 
 
 def test_a_dead_letter_of_an_update_explains_all_its_ids():

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_actors.binance.begun_again import DATABASE_LAG_MAX_S, DOUBT_S
+from ingest_actors.binance.begun_again import DATABASE_LAG_MAX_S, DOUBT_S, DOUBTED_FROM
 from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.gaps import Reason, State
 from ingest_actors.binance.journal import Journal
@@ -40,7 +40,7 @@ class World:
         self.continuity.doubts.on_drop = self.drop
         self.series = self.continuity.series(StreamTable().kind("trade"), "btcusdt@trade", "BTCUSDT", ROUTE)
         if next_id is not None:
-            self.series.resume(next_id)
+            self.series.sequence.next_id = self.series.staged = next_id
         self.left = []
         self.journal = []
         self.duplicates = 0
@@ -269,6 +269,29 @@ def test_without_anybody_to_ask_a_long_run_is_believed():
     assert world.left[100:] == list(range(7, 27))
 
 
+def test_without_anybody_to_ask_a_short_run_is_believed_when_nothing_else_comes():
+    world = World(hold_s=None)
+    world.batch(*range(1, 101))
+    for number in range(7, 11):  # a quiet symbol: one event in a minute
+        world.batch(number)
+        world.now += 60.0
+        assert world.continuity.next_expiry() is None
+        world.continuity.expire()
+        world.flush()
+        assert (world.left[-1], world.duplicates) == (100, 0)
+    world.batch(11)
+    world.flush()
+    assert world.left[100:] == [7, 8, 9, 10, 11]
+    assert world.journal == [(7, 100, State.OPEN, 0), (7, 100, State.LOST, 0)]
+
+
+def test_what_is_doubted_gives_way_when_there_is_no_room():
+    books = Books(bytes_max=3 * size_of((b"10-10", b"B", 0, ROUTE)))
+    books.offer((100, 100), (101, 101), (10, 10), (11, 11), (12, 12), (13, 13))
+    books.expire()
+    assert (books.dropped, books.series.suspects) == (4, [])
+
+
 @given(st.data())
 def test_every_event_leaves_once_and_in_order_and_every_hole_is_told(data):
     world = World(hold_s=5.0, held_max=data.draw(st.integers(3, 30)))
@@ -325,7 +348,7 @@ class Books:
         self.continuity.doubts.on_drop = lambda routes: setattr(self, "dropped", self.dropped + sum(routes.values()))
         kind = StreamTable().kind("trade" if repairable else "depth_update")
         self.series = self.continuity.series(kind, "btcusdt@x", "BTCUSDT", ROUTE)
-        self.series.resume(100)
+        self.series.sequence.next_id = self.series.staged = 100
 
     def offer(self, *ranges, old=False):
         self.continuity.begin()
@@ -358,11 +381,12 @@ class Books:
         ready = [event for event in continuity.next_ready(10**6) if event[3].counted]
         assert continuity.size_bytes == sum(size_of(event) for event in (*held, *ready))
         for gap in series.gaps:
-            assert series.sequence.missing(gap.hole) is not None
+            assert series.sequence.missing(gap.hole) is not None or gap.hole.last >= series.sequence.next_id
         assert {gap.name for gap in series.gaps} == set(continuity.gaps)
         for hole in series.sequence.holes():
             assert any(gap.hole.first <= hole.first and hole.last <= gap.hole.last for gap in series.gaps)
-        if series.sequence.held or (series.suspects and not continuity.doubts.open):
+        told_by_time = series.repairable or len(series.suspects) >= DOUBTED_FROM
+        if series.sequence.held or (series.suspects and not continuity.doubts.open and told_by_time):
             assert continuity.next_expiry() is not None
 
 

@@ -133,3 +133,11 @@ def test_progress_is_shown_on_a_terminal_alone(monkeypatch):
     monkeypatch.setattr(audit_progress, "Console", lambda **_: Console(file=io.StringIO()))
     with audit_progress.shown_progress() as progress:
         assert progress is None
+
+
+def test_the_table_says_how_many_dead_letters_there_are_of_each_reason(capsys):
+    letters = TopicReport(
+        Role.DEAD_LETTERS, "dead", records=1203, reasons={"": 1, "malformed_json": 1200, "refused": 2}
+    )
+    say_report(Report([whole()], [letters]))
+    assert "dead: 1,203 records (1 without a reason, 1,200 malformed_json, 2 refused)\n" in capsys.readouterr().out

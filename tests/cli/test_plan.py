@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from ingest_actors import cli
 from ingest_actors.binance.attempts import AttemptBudget, attempts_take_s
 from ingest_actors.binance.planning import STREAMS_PER_CONNECTION_MAX
+from ingest_actors.binance.weight import WeightBudget
 from ingest_actors.commands.plan import plan
 from ingest_actors.commands.plan_brokers import Brokers, Topic
 from ingest_actors.commands.plan_exchange import Endpoint, Exchange, Symbols
@@ -84,6 +85,33 @@ async def test_the_time_to_open_all_is_what_the_budget_takes(autojump_clock):
     assert attempts_take_s(0) == 0
 
 
+@pytest.mark.parametrize(("limit", "weight"), [(1000, 50), (100, 5), (5000, 250)])
+async def test_the_time_to_write_all_books_is_what_the_budget_takes(limit, weight, autojump_clock):
+    settings = Settings(depth_snapshot_limit=limit)
+    streams = [f"s{number}@depth" for number in range(500)]
+    snapshots = figures(settings, [*streams, "s1@trade", "s1@depth5"]).snapshots
+    assert (snapshots.books, snapshots.weight) == (500, weight)
+    budget = WeightBudget(settings.rest_weight_per_minute)
+    began = trio.current_time()
+    most = 0
+    for _ in streams:
+        await budget.wait_spare(weight)
+        await budget.spend(weight)
+        most = max(most, budget.used)
+    assert snapshots.take_s == trio.current_time() - began
+    assert snapshots.weight_a_minute == most <= 0.75 * settings.rest_weight_per_minute
+
+
+def test_books_that_cannot_be_written_as_often_as_is_set_are_told():
+    streams = [f"s{number}@depth" for number in range(2500)]
+    (warning,) = judged(streams=streams, depth_snapshot_interval_seconds=3000).warnings
+    assert warning == (
+        "DEPTH_SNAPSHOT_INTERVAL_SECONDS=3000: 2500 books of weight 50 take 3300 s within 3000 a minute, so each is"
+        " written that seldom; DEPTH_SNAPSHOT_LIMIT=100 or less weighs 5"
+    )
+    assert judged(streams=streams, depth_snapshot_interval_seconds=3000, depth_snapshot_limit=100).warnings == ()
+
+
 def test_offline_asks_nobody_and_says_what_it_does_not_know(given, capsys):
     given(BINANCE_SYMBOLS="BTCUSDT,*EUR", BINANCE_STREAM_TYPES="trade,!miniTicker@arr")
     given(BINANCE_REST_URL=f"http://{NOBODY}", KAFKA_BOOTSTRAP_SERVERS=NOBODY, HTTPS_PROXY="http://127.0.0.1:1")
@@ -124,7 +152,8 @@ def test_symbols_are_checked_against_the_exchange(exchange, given, capsys):
     assert [endpoint["reachable"] for endpoint in told["exchange"]["rest"]] == [True]
     assert [endpoint["reachable"] for endpoint in told["exchange"]["websocket"]] == [True]
     assert abs(told["exchange"]["clock_offset_ms"]) < 60_000
-    assert told["rest_weight"]["at_start"] == 20
+    assert told["rest_weight"]["at_start"] == 20 + 3 * 50
+    assert told["rest_weight"]["book_snapshots"] == {"books": 3, "weight": 50, "weight_a_minute": 150, "take_s": 0}
     assert told["rest_weight"]["used_this_minute"] >= 20
     assert any("BTCUSTD (near: BTCUSDT)" in warning for warning in told["warnings"])
 
@@ -216,9 +245,8 @@ def test_an_exchange_that_answers_one_question_and_not_the_other_is_75(capsys):
     assert told["streams"]["count"] == 20
 
 
-def judged(brokers=(), *, websockets=(), **given):
+def judged(brokers=(), *, websockets=(), streams=("btcusdt@trade",), **given):
     settings = Settings(**given)
-    streams = ("btcusdt@trade",)
     exchange = Exchange(Symbols(("BTCUSDT",), streams, 1), websockets=list(websockets))
     return judge(
         settings,

@@ -82,15 +82,62 @@ def test_the_first_line_says_what_runs(flowing):
     assert any("KAFKA_BOOTSTRAP_SERVERS=embedded" in line.get("warning", "") for line in service.log())
 
 
-def test_a_hangup_asks_for_a_restart_and_changes_nothing(flowing):
-    service = flowing()
+@pytest.fixture
+def from_file(start, exchange, tmp_path):
+    """Starts the service with all of its settings in a file; writes the file."""
+    common = exchange | {"KAFKA_BOOTSTRAP_SERVERS": "embedded", "MONITOR_INTERVAL_SECONDS": "0.2"}
+
+    def write(**given):
+        text = "".join(f"{name}={value}\n" for name, value in (common | given).items())
+        (tmp_path / "service.env").write_text(text)
+
+    def from_file(environ=None, **given):
+        write(**given)
+        service = start("run", "--env-file", "service.env", **(environ or {}))
+        while service.wait_for("service_metrics")["messages_processed"] == 0:
+            pass
+        return service, write
+
+    return from_file
+
+
+def test_a_hangup_moves_symbols_stream_types_and_the_log_level_over(from_file):
+    service, write = from_file(BINANCE_SYMBOLS="BTCUSDT", BINANCE_STREAM_TYPES="trade,bookTicker")
+    write(BINANCE_SYMBOLS="BTCUSDT,ETHUSDT", BINANCE_STREAM_TYPES="trade,depth@100ms", LOG_LEVEL="WARNING")
     service.send(signal.SIGHUP)
-    assert "needs a restart" in service.wait_for("reload_refused")["hint"]
+    changed = service.wait_for("streams_changed")
+    assert (changed["added"], changed["removed"]) == (3, 1)
+    assert changed["streams_removed"] == ["btcusdt@bookTicker"]
+    assert service.wait_for("settings_reloaded")["settings"]["BINANCE_SYMBOLS"] == "BTCUSDT,ETHUSDT"
+    time.sleep(1)
+    write(BINANCE_SYMBOLS="BTCUSDT,ETHUSDT", BINANCE_STREAM_TYPES="trade,depth@100ms")
+    service.send(signal.SIGHUP)
+    while "depth_update" not in service.wait_for("service_metrics")["ledger"]["by_event_type"]:
+        pass
+    service.send(signal.SIGTERM)
+    assert service.end() == 0
+    log = service.log()
+    assert [line["event"] for line in log if line["event"] in ("gap_opened", "connection_closed")] == []
+    assert sum(line["event"] == "connection_opened" for line in log) == 1
+    assert log[-1]["ledger"]["received"] == log[-1]["ledger"]["delivered"] > 0
+
+
+def test_a_hangup_with_what_cannot_be_taken_over_changes_nothing_and_says_why(from_file):
+    service, write = from_file(environ={"BATCH_SIZE": "50"}, BINANCE_SYMBOLS="BTCUSDT", BATCH_SIZE="50")
+    write(BINANCE_SYMBOLS="ETHUSDT", INSTANCE_NAME="other", BATCH_SIZE="60")
+    service.send(signal.SIGHUP)
+    assert service.wait_for("settings_shadowed")["names"] == ["BATCH_SIZE"]
+    (problem,) = service.wait_for("reload_refused")["problems"]
+    assert problem.startswith("INSTANCE_NAME='other': a change of it needs a restart; accepted: changes of BINANCE_")
+    write(BINANCE_SYMBOLS="ETHUSDT", BINANCE_STREAM_TYPES="trades")
+    service.send(signal.SIGHUP)
+    assert "did you mean trade?" in service.wait_for("reload_refused")["problems"][0]
     before = service.wait_for("service_metrics")["messages_processed"]
     while service.wait_for("service_metrics")["messages_processed"] <= before:
         pass
     service.send(signal.SIGTERM)
     assert service.end() == 0
+    assert not any(line["event"] == "streams_changed" for line in service.log())
 
 
 def test_a_running_service_is_healthy_and_a_stopped_one_is_not(flowing, monkeypatch, capsys):

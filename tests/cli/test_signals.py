@@ -57,6 +57,18 @@ async def test_a_hangup_is_answered_with_what_to_do_and_changes_nothing(caplog):
     assert "needs a restart" in record.fields["hint"]
 
 
+async def test_a_hangup_has_the_settings_read_again_where_somebody_can():
+    calls = []
+    note = calls.append
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(obey_signals, stop=note, cancel=note, reload=lambda: note("reload")))
+        for _ in range(2):
+            signal.raise_signal(signal.SIGHUP)
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert calls == ["reload", "reload"]
+
+
 async def test_a_tool_runs_until_a_signal_says_so():
     ended = []
 

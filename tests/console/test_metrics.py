@@ -83,7 +83,10 @@ def test_an_actor_that_never_crashed_shows_zero_restarts(status):
 def test_every_connection_state_is_shown_even_when_nothing_is_in_it(make_status, make_connection):
     status = make_status(connections=(make_connection(state="open"), make_connection("b", "waiting")))
     found = {labels[0][1]: value for (name, labels), value in samples(status).items() if name.endswith("_connections")}
-    assert found == {"connecting": 0, "subscribing": 0, "open": 1, "waiting": 1, "closed": 0}
+    assert found == {"connecting": 0, "subscribing": 0, "open": 1, "waiting": 1, "closed": 0} | {
+        "replacing": 0,
+        "draining": 0,
+    }
 
 
 def test_what_nobody_counts_is_not_shown_as_zero(make_status):

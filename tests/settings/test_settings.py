@@ -293,7 +293,6 @@ def test_what_weakens_a_promise_is_warned_about():
     assert embedded.startswith("KAFKA_BOOTSTRAP_SERVERS=embedded: records live in this process's memory")
 
 
-def test_a_setting_that_has_no_effect_yet_is_warned_about():
-    settings = Settings(depth_snapshot_interval_seconds=3, depth_snapshot_limit=1000)
-    later = "Takes effect with book snapshots, which are not in this version."
-    assert settings.warnings() == [f"DEPTH_SNAPSHOT_INTERVAL_SECONDS: no effect yet. {later}"]
+def test_a_bound_of_a_spool_that_is_not_there_is_warned_about(tmp_path):
+    assert Settings(spool_max_bytes=2**30).warnings() == ["SPOOL_MAX_BYTES: no effect without SPOOL_DIR"]
+    assert Settings(spool_max_bytes=2**30, spool_dir=tmp_path).warnings() == []

@@ -35,6 +35,7 @@ class World:
         happened: what it told of itself, in order.
         published: by symbol, the ids of the trades that the market published, in order.
         fired: the faults that happened.
+        markets: the simulated market at the end, by symbol.
     """
 
     def __init__(self):
@@ -45,6 +46,7 @@ class World:
         self.happened = []
         self.published = {}
         self.fired = []
+        self.markets = {}
 
     def tell(self, event):
         self.happened.append(event)
@@ -58,7 +60,10 @@ class World:
 
 
 def run(faults, *, seed, lasting_s=120.0, monkeypatch, **options):
-    """One run; the same for the same seed, trio's own order of tasks included."""
+    """One run; the same for the same seed, trio's own order of tasks included.
+
+    `options`: settings; `config`, of the exchange; `clock`, which makes the service's clock (ms) of the exchange.
+    """
     monkeypatch.setattr("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", True)  # as hypothesis has it set
     monkeypatch.setattr("trio._core._run._r", random.Random(seed))
     return trio.run(_live, faults, seed, lasting_s, options, clock=MockClock(autojump_threshold=0))
@@ -72,13 +77,14 @@ async def _live(faults, seed, lasting_s, options):
         "seed": seed, "activity": 0.1, "faults": faults,
     }  # fmt: skip
     async with open_exchange(SimulatorConfig(**(config | options.pop("config", {})))) as exchange:
+        clock_ms = options.pop("clock", lambda exchange: exchange.now_ms)(exchange)
         chosen = Settings(**(_settings() | options))
         world.sink = MemorySink(delay_s=rng.choice([0, 0.01, 0.3]))
         network = _noting(world, exchange, real_network(
-            chosen, clock_ms=exchange.now_ms, connect=exchange.connect,
+            chosen, clock_ms=clock_ms, connect=exchange.connect,
             rest_transport=httpx.ASGITransport(exchange.rest_app),
         ))  # fmt: skip
-        world.service = Service(chosen, sink=world.sink, network=network, clock_ms=exchange.now_ms, rng=rng)
+        world.service = Service(chosen, sink=world.sink, network=network, clock_ms=clock_ms, rng=rng)
         world.service.announcer.add(world)
         with trio.fail_after(50 * lasting_s):
             async with trio.open_nursery() as nursery:
@@ -87,6 +93,7 @@ async def _live(faults, seed, lasting_s, options):
                 world.service.stop()
         for symbol, market in exchange.source.markets.items():
             world.published[symbol] = [trade.trade_id for trade in market.trades.newest(10**6, until_us=2**63)]
+        world.markets = exchange.source.markets
         world.fired = list(exchange.fired)
         world.status = world.service.status()
     return world

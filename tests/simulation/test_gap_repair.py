@@ -16,6 +16,7 @@ from ingest_actors.simulator.faults import (
     ResetIds,
     RestError,
     RestLag,
+    SetStatus,
 )
 
 AWAY = Fault(Cut(), at_s=20.0), Fault(RefuseHandshake(503), at_s=19.0, for_s=5.0)
@@ -34,6 +35,11 @@ def journal(world):
     return [json.loads(value) for value, _, _, route in world.sink.everything if route.event_type == "gap"]
 
 
+def trades_brought(world):
+    backfilled = world.service._topology.overview.ledger.backfilled
+    return backfilled["trade"] + backfilled["aggregate_trade"]
+
+
 def late(world, event_type="trade", field=b"t"):
     return sum(len(part[1]) for parts in epochs(world, event_type, field).values() for part in parts)
 
@@ -41,14 +47,13 @@ def late(world, event_type="trade", field=b"t"):
 def test_what_was_missed_while_disconnected_is_brought_in_order_and_the_journal_says_so(monkeypatch):
     world = live(*AWAY, monkeypatch=monkeypatch)
     judge_trades(world)
-    total = world.service.report.ledger
-    assert total.backfilled > 50
+    assert trades_brought(world) > 50
     assert late(world) == 0
     repaired = [gap for gap in journal(world) if gap["event_type"] in ("trade", "aggregate_trade")]
     assert {gap["state"] for gap in repaired} == {"open", "closed"}
     closed = [gap for gap in repaired if gap["state"] == "closed"]
     assert {(gap["reason"], gap["resolved_by"]) for gap in closed} == {("disconnected", "rest_backfill")}
-    assert sum(gap["recovered"] for gap in closed) == total.backfilled
+    assert sum(gap["recovered"] for gap in closed) == trades_brought(world)
     assert all(gap["recovered"] == gap["last_id"] - gap["first_id"] + 1 for gap in closed)
     assert all(gap["resolved_at"] - gap["detected_at"] < 2000 for gap in closed)
     assert world.status.gaps_open == 0
@@ -56,7 +61,11 @@ def test_what_was_missed_while_disconnected_is_brought_in_order_and_the_journal_
 
 def test_what_rest_brings_has_the_streams_fields_and_its_own_source(monkeypatch):
     world = live(*AWAY, monkeypatch=monkeypatch)
-    brought = [value for value, *_ in world.sink.written if b'"source":"binance_rest_backfill"' in value]
+    brought = [
+        value
+        for value, *_, route in world.sink.written
+        if b'"source":"binance_rest_backfill"' in value and route.event_type != "depth_snapshot"
+    ]
     streamed = {}
     for value, *_, route in world.sink.written:
         if route.event_type in ("trade", "aggregate_trade") and b'"binance_websocket"' in value:
@@ -96,7 +105,7 @@ def test_while_rest_is_away_the_stream_goes_on_and_what_comes_later_says_that_it
 def test_single_events_that_the_exchange_left_out_are_brought(monkeypatch):
     world = live(Fault(Drop(3), every_s=5.0, until_s=90.0, streams="*@trade"), monkeypatch=monkeypatch)
     judge_trades(world)
-    assert world.service.report.ledger.backfilled > 10
+    assert trades_brought(world) > 10
     assert {gap["state"] for gap in journal(world)} == {"open", "closed"}
 
 
@@ -122,7 +131,7 @@ def test_ids_that_begin_again_are_a_new_beginning(monkeypatch):
 def test_with_backfill_off_a_gap_is_told_and_nothing_waits(monkeypatch):
     world = live(*AWAY, monkeypatch=monkeypatch, backfill="off")
     judge_trades(world)
-    assert world.service.report.ledger.backfilled == 0
+    assert trades_brought(world) == 0
     assert {tuple(told) for told in states(world).values()} == {("open", "lost")}
 
 
@@ -139,3 +148,16 @@ def test_a_stop_waits_for_no_repair_and_leaves_the_gap_open_in_the_journal(monke
     world = live(*AWAY, Fault(RestError(503), at_s=15.0, for_s=200.0), monkeypatch=monkeypatch, gap_hold_seconds=3600.0)
     assert {tuple(told) for told in states(world).values()} >= {("open",)}
     assert world.service.report.ledger.in_flight == 0
+
+
+def test_what_was_missed_of_a_symbol_that_is_not_traded_any_more_is_brought_too(monkeypatch):
+    halted = Fault(SetStatus("ADAUSDT"), at_s=22.0)
+    world = live(*AWAY, halted, monkeypatch=monkeypatch)
+    judge_trades(world)
+    there = {symbol: parts[0][0] for symbol, parts in epochs(world, "trade", b"t").items()}
+    published = world.published["ADAUSDT"]
+    assert there["ADAUSDT"] == published[published.index(there["ADAUSDT"][0]) :]
+    ends = [gap for gap in journal(world) if gap["symbol"] == "ADAUSDT" and gap["event_type"] == "trade"]
+    assert [(gap["state"], gap["last_id"]) for gap in ends] == [("open", published[-1]), ("closed", published[-1])]
+    assert late(world) == 0
+    assert world.status.gaps_open == 0

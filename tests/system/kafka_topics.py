@@ -37,6 +37,7 @@ class Topics:
         prefix: begins their names.
         config: by role, what differs from the defaults.
         create: false leaves that to the service.
+        replication: how many brokers have each record.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Topics:
         config: Mapping[str, Mapping[str, str]] | None = None,
         *,
         create: bool = True,
+        replication: int = 1,
     ) -> None:
         self.names = {role: f"{prefix}{role}" for role in ROLES}
         self.settings = {ROLES[role]: name for role, name in self.names.items()}
@@ -54,7 +56,7 @@ class Topics:
         self._admin = AdminClient(self._options)
         given = {"dead_letters": _DEAD_LETTER_BYTES} | dict(config or {})
         new = [
-            NewTopic(name, PARTITIONS, 1, config={"retention.ms": "-1"} | dict(given.get(role, {})))
+            NewTopic(name, PARTITIONS, replication, config={"retention.ms": "-1"} | dict(given.get(role, {})))
             for role, name in self.names.items()
         ]
         for created in self._admin.create_topics(new).values() if create else ():

@@ -159,13 +159,18 @@ class Service(Command):
         return int(sum(self.metrics()[name].values()))
 
     def wait_until_settled(self, count: int, timeout_s: float = TIMEOUT_S) -> None:
-        """Until so many events are delivered or dead-lettered."""
+        """Until so many events of streams are delivered or dead-lettered; book snapshots are none."""
         deadline = time.monotonic() + timeout_s
-        while (done := self.total("delivered") + self.total("dead_lettered")) < count:
+        while (done := self._settled()) < count:
             assert self.running, f"ended with {self._process.returncode}:\n{self.text()[-4000:]}"
             assert time.monotonic() < deadline, f"{done} of {count} settled:\n{self.text()[-4000:]}"
             time.sleep(0.1)
         assert done == count
+
+    def _settled(self) -> int:
+        figures = self.metrics()
+        delivered = {kind: number for kind, number in figures["delivered"].items() if kind != "depth_snapshot"}
+        return int(sum(delivered.values()) + sum(figures["dead_lettered"].values()))
 
     def stop(self, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
         """SIGTERM; it must end well. Its last line."""

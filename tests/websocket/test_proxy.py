@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
 from functools import partial
@@ -10,8 +9,8 @@ from functools import partial
 import pytest
 import trio
 import trio.testing
-import trustme
 from raw_server import URL, agreement, text
+from small_exchange import SERVER_TIME_MS, certified, serve_exchange, serve_exchange_over_tls
 
 from connect_proxy import ConnectProxy
 from ingest_actors.binance.rest import RestClient
@@ -21,24 +20,10 @@ from ingest_actors.websocket.connect import connect_tcp_tls
 from ingest_actors.websocket.feed import open_feed
 from ingest_actors.websocket.proxy import ANSWER_HEAD_BYTES_MAX, PROXY_TIMEOUT_S, by_proxy
 
-AUTHORITY = trustme.CA()
 SECRET = "hunter2-swordfish"
 PROXY = f"http://me:{SECRET}@proxy.test:3128"
 SHOWN = "proxy http://***@proxy.test:3128: "
 AGREED = b"HTTP/1.1 200 Connection established\r\n\r\n"
-
-
-def server_context(*names):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    AUTHORITY.issue_cert(*names).configure_cert(context)
-    return context
-
-
-@pytest.fixture
-def trusted(monkeypatch, tmp_path):
-    """Everybody trusts the authority of these tests."""
-    AUTHORITY.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
 
 
 class Proxied:
@@ -232,34 +217,12 @@ async def test_whoever_is_cancelled_leaves_no_connection_open():
     assert await proxied.stream.receive_some() == b""
 
 
-async def serve_exchange(stream):
-    """An exchange for one client of either kind."""
-    head = b""
-    while b"\r\n\r\n" not in head:
-        chunk = await stream.receive_some(65536)
-        if not chunk:
-            return
-        head += chunk
-    if b"Upgrade" in head:
-        await stream.send_all(agreement(head) + text("hello"))
-        await stream.receive_some(100)
-    else:
-        body = b'{"serverTime":1790000000123}'
-        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-
-
-async def tls_exchange(context, stream):
-    secure = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
-    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
-        await serve_exchange(secure)
-
-
 @pytest.mark.parametrize("secure_exchange", [False, True], ids=["plain", "TLS"])
 @pytest.mark.parametrize("secure_proxy", [False, True], ids=["http proxy", "https proxy"])
 async def test_websocket_and_rest_go_through_a_real_proxy(trusted, secure_exchange, secure_proxy):
-    context = server_context("localhost")
-    handler = partial(tls_exchange, context) if secure_exchange else serve_exchange
-    proxy = ConnectProxy(credentials=f"me:{SECRET}", context=server_context("127.0.0.1") if secure_proxy else None)
+    context = certified("localhost")
+    handler = partial(serve_exchange_over_tls, context) if secure_exchange else serve_exchange
+    proxy = ConnectProxy(credentials=f"me:{SECRET}", context=certified("127.0.0.1") if secure_proxy else None)
     async with trio.open_nursery() as nursery, proxy.serving():
         [listener] = await nursery.start(partial(trio.serve_tcp, handler, 0, host="127.0.0.1"))
         port = listener.socket.getsockname()[1]
@@ -272,7 +235,7 @@ async def test_websocket_and_rest_go_through_a_real_proxy(trusted, secure_exchan
             ) as feed:
                 assert (await feed.receive()).frames == [b"hello"]
             async with RestClient([f"{rest_scheme}://{target}"], proxies=proxies) as rest:
-                assert await rest.server_time() == 1790000000123
+                assert await rest.server_time() == SERVER_TIME_MS
         asked_rest = target if secure_exchange else f"http://{target}/api/v3/time"
         assert proxy.asked == [target, asked_rest]
         nursery.cancel_scope.cancel()
@@ -296,7 +259,7 @@ async def test_rest_says_too_that_it_is_the_proxy(scheme):
 
 
 async def test_a_certificate_that_the_exchange_shows_through_a_proxy_is_verified(trusted):
-    handler = partial(tls_exchange, server_context("other.test"))
+    handler = partial(serve_exchange_over_tls, certified("other.test"))
     async with trio.open_nursery() as nursery, ConnectProxy().serving() as proxy:
         [listener] = await nursery.start(partial(trio.serve_tcp, handler, 0, host="127.0.0.1"))
         url = f"wss://localhost:{listener.socket.getsockname()[1]}/ws"

@@ -5,29 +5,20 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import socket
-import ssl
 import time
 from functools import partial
 
 import pytest
 import trio
 import trustme
-from raw_server import agreement, text
+from small_exchange import SERVER_TIME_MS, certified, serve_exchange, serve_exchange_over_tls
 
 from ingest_actors.binance.rest import RestClient
 from ingest_actors.causes import cause_of, root_of
 from ingest_actors.errors import ExchangeUnreachable
 from ingest_actors.websocket.feed import open_feed
 
-AUTHORITY = trustme.CA()
 LONG_AGO = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
-
-
-@pytest.fixture
-def trusted(monkeypatch, tmp_path):
-    """Everybody trusts the authority of these tests."""
-    AUTHORITY.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
 
 
 class Resolver(trio.abc.HostnameResolver):
@@ -59,34 +50,6 @@ def resolve():
         return resolver
 
     return resolve
-
-
-async def serve_one(stream):
-    """An exchange for one client of either kind."""
-    head = b""
-    while b"\r\n\r\n" not in head:
-        chunk = await stream.receive_some(65536)
-        if not chunk:
-            return
-        head += chunk
-    if b"Upgrade" in head:
-        await stream.send_all(agreement(head) + text("hello"))
-        await stream.receive_some(100)
-    else:
-        body = b'{"serverTime":1790000000123}'
-        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-
-
-async def over_tls(context, stream):
-    secure = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
-    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
-        await serve_one(secure)
-
-
-def certificate(name="exchange.test", authority=AUTHORITY, **claims):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(name, **claims).configure_cert(context)
-    return context
 
 
 async def listening(nursery, handler, host="127.0.0.1"):
@@ -127,7 +90,7 @@ async def test_a_name_that_does_not_exist_and_a_resolver_that_is_down_have_hints
 
 async def test_every_attempt_resolves_anew_so_that_a_change_of_address_is_followed(resolve):
     async with trio.open_nursery() as nursery:
-        port = await listening(nursery, serve_one, host="127.0.0.2")
+        port = await listening(nursery, serve_exchange, host="127.0.0.2")
         resolver = resolve(["127.0.0.3"], ["127.0.0.2"])
         url = f"ws://exchange.test:{port}/ws"
         with pytest.raises(ExchangeUnreachable, match="Connection refused"):
@@ -156,14 +119,14 @@ def black_hole(host, port):
 
 async def test_dead_addresses_of_a_host_are_passed_over_in_time(resolve):
     async with trio.open_nursery() as nursery:
-        port = await listening(nursery, serve_one, host="127.0.0.2")
+        port = await listening(nursery, serve_exchange, host="127.0.0.2")
         resolve(["127.0.0.3", "127.0.0.4", "127.0.0.2"])
         with black_hole("127.0.0.3", port):
             began = trio.current_time()
             async with open_feed(f"ws://exchange.test:{port}/ws", name="c", close_timeout_s=0.01) as feed:
                 assert (await feed.receive()).frames == [b"hello"]
             async with RestClient([f"http://exchange.test:{port}"]) as rest:
-                assert await rest.server_time() == 1790000000123
+                assert await rest.server_time() == SERVER_TIME_MS
             assert trio.current_time() - began < 3
         nursery.cancel_scope.cancel()
 
@@ -184,16 +147,16 @@ async def test_an_address_that_never_answers_is_given_up_in_time(resolve):
 @pytest.mark.parametrize(
     ("context", "cause", "hint"),
     [
-        (certificate("other.test"), "certificate refused: Hostname mismatch", "for another name"),
-        (certificate(authority=trustme.CA()), "certificate refused: unable to get local issuer", "SSL_CERT_FILE"),
-        (certificate(not_after=LONG_AGO), "certificate refused: certificate has expired", "clock"),
+        (certified("other.test"), "certificate refused: Hostname mismatch", "for another name"),
+        (certified(authority=trustme.CA()), "certificate refused: unable to get local issuer", "SSL_CERT_FILE"),
+        (certified(not_after=LONG_AGO), "certificate refused: certificate has expired", "clock"),
     ],
     ids=["wrong host", "unknown authority", "expired"],
 )
 async def test_a_certificate_that_is_not_right_says_what_is_wrong_with_it(resolve, trusted, context, cause, hint):
     resolve(["127.0.0.1"])
     async with trio.open_nursery() as nursery:
-        port = await listening(nursery, partial(over_tls, context))
+        port = await listening(nursery, partial(serve_exchange_over_tls, context))
         for told in await both_refusals(port, secure=True):
             assert told.cause.startswith(cause)
             assert hint in told.hint
@@ -227,7 +190,9 @@ async def test_plain_text_spoken_to_a_tls_port_is_told_as_that(resolve):
         websocket, _ = await both_refusals(await listening(nursery, alert), secure=False)
         assert websocket.cause == "what answers there speaks TLS, not HTTP"
         assert "is it wss:// instead of ws://?" in websocket.hint
-        silent, _ = await both_refusals(await listening(nursery, partial(over_tls, certificate())), secure=False)
+        silent, _ = await both_refusals(
+            await listening(nursery, partial(serve_exchange_over_tls, certified())), secure=False
+        )
         assert "the port speaks what the URL says (ws:// or wss://)" in silent.hint
         nursery.cancel_scope.cancel()
 

@@ -16,8 +16,11 @@ from ingest_actors.protocols import Subscriber
 from ingest_actors.status import Tallies
 from ingest_actors.supervision import Backoff, Mailbox
 
+TAKEN_OVER_S = 2.0
+"""How long a connection that has ended waits to be told that its successor has its place."""
 
-async def connection(
+
+async def connection(  # noqa: C901 - each way to end has its own way on
     outbox: Mailbox[FrameBatch],
     *,
     state: Connection,
@@ -28,6 +31,7 @@ async def connection(
     backoff: Backoff,
     failures_max: int,
     on_open: Callable[[], None],
+    on_end: Callable[[], None] = lambda: None,
     announce: Announcer,
     tallies: Tallies,
     clock_ms: Callable[[], int],
@@ -39,6 +43,8 @@ async def connection(
     An end that the exchange has announced is followed by a new attempt at once, and so is one that the watch has asked
     for. A connection that ended because it was not read for want of room downstream is followed by another, after the
     first delay, when there is room again: until then that would be cut as well. None of these counts as a failure.
+    One whose successor is open already when it ends is left to whoever exchanges the two. The attempts of a connection
+    that is to replace another are neither failures nor reconnections.
 
     Args:
         outbox: gets every message, in the order of arrival.
@@ -50,6 +56,7 @@ async def connection(
         backoff: the delays between attempts.
         failures_max: failures in a row before giving up; 0 = never. A connection that is extra never gives up.
         on_open: called when all streams are acknowledged.
+        on_end: called when an open connection has ended.
         announce: told of openings, closings and failures.
         tallies: told of reconnections.
         clock_ms: wall clock, ms since the epoch.
@@ -68,10 +75,16 @@ async def connection(
             life = Life(state, outbox, on_open, announce, clock_ms, proxy=way(state.url))
             failure = await life.run(open_feed, subscriber(state.streams))
             await trio.lowlevel.checkpoint_if_cancelled()  # whoever is stopped in that instant has not failed
+            if state.leaving:
+                return
             state.state = "waiting"
             expected, state.ending_expected = state.ending_expected, False
+            on_end()
             if life.healthy:
                 backoff.reset()
+            if state.successor is not None and state.successor.state == "open":
+                await trio.sleep(TAKEN_OVER_S)
+                continue
             if state.reopen_reason and isinstance(failure, FeedClosed):
                 tallies.reconnects["silent"] += 1  # our own doing, as seldom as the watch says
                 continue
@@ -85,7 +98,8 @@ async def connection(
                 state.failures += 1
                 if failures_max and state.failures >= failures_max and not state.extra:
                     raise _gave_up(state, failure)
-            tallies.reconnects[reason] += 1
+            if state.predecessor is None:
+                tallies.reconnects[reason] += 1
             delay_s = backoff.next_s()
             if isinstance(failure, ExchangeUnreachable):
                 delay_s = max(delay_s, heed(failure))

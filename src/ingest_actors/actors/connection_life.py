@@ -75,6 +75,7 @@ class Life:
             async with open_feed(state.url, name=state.name, intercept=subscriber.intercept) as feed:
                 state.begin(subscriber)
                 state.opened_at_ms = self._clock_ms()
+                state.opened_at_s = trio.current_time()
                 self._announce(
                     "connection_opened",
                     connection=state.name,
@@ -113,6 +114,7 @@ class Life:
             state.acknowledged = acknowledged
             if state.state == "subscribing" and subscriber.acknowledged >= set(state.streams):
                 state.was_open = True
+                state.subscribed_at_s = trio.current_time()
                 state.state = "open"  # until it ends: what is subscribed again or added later does not unsettle it
                 self._on_open()
 
@@ -125,7 +127,7 @@ class Life:
         carry = state.carry
         while True:
             carry.append(await feed.receive())
-            now_s = trio.current_time()
+            state.heard_at_s = now_s = trio.current_time()
             if self._first_data_s is None:
                 self._first_data_s = now_s
             if not self.healthy and now_s - self._first_data_s >= HEALTHY_AFTER_S:
@@ -145,10 +147,11 @@ class Life:
         if self.blocked:
             fields["blocked_s"] = round(blocked_s, 3)
             fields["hint"] = "the exchange cuts readers that stop: Kafka did not take records as fast as they came"
+        expected = self._state.ending_expected or self._state.leaving
         self._announce(
             "connection_closed",
-            level="info" if self._state.ending_expected else "warning",
-            expected=self._state.ending_expected,
+            level="info" if expected else "warning",
+            expected=expected,
             **fields,
         )
 

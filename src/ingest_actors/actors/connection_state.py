@@ -40,6 +40,20 @@ class Connection:
             without it until it was open once.
         was_open: whether all that it carried was ever acknowledged.
         retirement: cancelled when nothing is left for it to carry.
+        lane: which of the connections it is that carry the same streams, from 0.
+        position: which of the endpoints it begins with.
+        opened_at_s: when the current life began, trio's clock; None while it is not open.
+        subscribed_at_s: since when all is acknowledged.
+        heard_at_s: when the current life last brought data; None: it has not.
+        due_at_s: when it is to be replaced, trio's clock; None: that was not decided for this life.
+        not_before_s: it is not to be replaced earlier, because a replacement has failed.
+        replacements_failed: how many in a row.
+        since_s: when it was launched to replace another, or began to leave; trio's clock.
+        relieves_life: the life of its predecessor that it is to relieve.
+        successor: a connection that is about to take its place.
+        predecessor: the one whose place it is about to take.
+        leaving: its successor has taken its place; what it has read is put, and then it ends.
+        lingering: what it may still bring though it does not carry it any more.
     """
 
     name: str
@@ -58,13 +72,28 @@ class Connection:
     extra: bool = False
     was_open: bool = False
     retirement: trio.CancelScope = field(default_factory=trio.CancelScope)
+    lane: int = 0
+    position: int = 0
+    opened_at_s: float | None = None
+    subscribed_at_s: float | None = None
+    heard_at_s: float | None = None
+    due_at_s: float | None = None
+    not_before_s: float = 0.0
+    replacements_failed: int = 0
+    since_s: float = 0.0
+    relieves_life: int = 0
+    successor: Connection | None = None
+    predecessor: Connection | None = None
+    leaving: bool = False
+    lingering: tuple[str, ...] = ()
 
     def status(self) -> ConnectionStatus:
-        """A picture of it."""
+        """A picture of it, as its place among the planned ones is filled: by its successor, if it is gone itself."""
+        taken_over = self.successor is not None and self.successor.state == "open"
         return ConnectionStatus(
             name=self.name,
             url=self.url,
-            state=self.state,
+            state="open" if taken_over else self.state,
             streams=len(self.streams),
             acknowledged=self.acknowledged,
             opened_at_ms=self.opened_at_ms,
@@ -87,6 +116,11 @@ class Connection:
         """Whether it is open and not held up for want of room downstream."""
         return self.subscriber is not None and not self.carry
 
+    @property
+    def drained(self) -> bool:
+        """Whether nothing more can come: nothing is subscribed, and whatever was sent before that has been read."""
+        return self.subscriber is None or not self.subscriber.acknowledged
+
     # -- what may be asked of it; nothing of this waits
 
     def carry_streams(self, streams: Iterable[str]) -> None:
@@ -94,6 +128,13 @@ class Connection:
         self.streams = tuple(streams)
         if self.subscriber is not None:
             self.subscriber.carry(self.streams)
+
+    def leave(self, now_s: float) -> None:
+        """Carry nothing any more; what was sent until the exchange says so is read."""
+        self.leaving = True
+        self.since_s = now_s
+        self.lingering = self.streams
+        self.carry_streams(())
 
     def renew(self, streams: Iterable[str]) -> None:
         """Subscribe again to some of its streams. One that is not open will subscribe to all of them anyway."""
@@ -112,6 +153,7 @@ class Connection:
         """It is open."""
         self.state = "subscribing"
         self.life += 1
+        self.subscribed_at_s = self.heard_at_s = self.due_at_s = None
         self.subscriber = subscriber
         self.told_to_reopen = trio.Event()
         self.reopen_reason = ""
@@ -119,7 +161,7 @@ class Connection:
     def end(self) -> None:
         """It is open no more."""
         self.subscriber = None
-        self.opened_at_ms = None
+        self.opened_at_ms = self.opened_at_s = self.subscribed_at_s = None
         self.acknowledged = 0
 
     async def put_carried(self, outbox: Mailbox[FrameBatch]) -> None:

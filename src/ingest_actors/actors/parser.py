@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -11,7 +11,7 @@ import trio
 
 from ingest_actors.actors.release import Order, flush, release
 from ingest_actors.ledger import Ledger
-from ingest_actors.messages import Event, EventBatch, FrameBatch
+from ingest_actors.messages import Event, EventBatch, FrameBatch, Route
 from ingest_actors.nursery import open_nursery
 from ingest_actors.status import Tallies
 from ingest_actors.supervision import Mailbox
@@ -52,6 +52,11 @@ class Parsed(Protocol[N_co, O]):
     @property
     def future_timestamps(self) -> int:
         """How many events bear the time of receipt, because their own lies too far ahead."""
+        ...
+
+    @property
+    def dropped(self) -> Mapping[Route, int]:
+        """How many events need not be handed on, because another connection has brought them or will, by route."""
         ...
 
     @property
@@ -120,6 +125,9 @@ async def _parse_all(
         order.commit(parsed.odd)
         if parsed.odd:
             ledger.receive(Counter([item.event[3] for item in parsed.odd]))
+        if parsed.dropped:
+            ledger.receive(parsed.dropped)
+            ledger.drop(parsed.dropped)
         tallies.future_timestamps += parsed.future_timestamps
         inbox.settle(len(batch))
         for notice in parsed.notices:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 import trio
@@ -11,7 +13,7 @@ from ingest_actors.actors.connection_state import Connection
 from ingest_actors.actors.fleet import Assign, Fleet, Wanted
 from ingest_actors.announce import Announcer
 from ingest_actors.binance.standing import REFUSED_DELAY_S, REFUSING, asked_wait_s
-from ingest_actors.errors import ExchangeUnreachable
+from ingest_actors.errors import ExchangeUnreachable, IngestError
 from ingest_actors.nursery import open_nursery
 from ingest_actors.supervision import Backoff
 
@@ -45,6 +47,7 @@ async def planner(
     backoff: Backoff,
     failures_max: int,
     announce: Announcer,
+    ask_again_s: Callable[[Wanted], float] = lambda _: math.inf,
 ) -> None:
     """Move what is there toward what is wanted; ends only by cancellation.
 
@@ -57,17 +60,20 @@ async def planner(
         backoff: the delays between attempts to ask the exchange.
         failures_max: failures in a row to ask before giving up; 0 = never.
         announce: told of what the exchange does not list, of failures to ask it, and of notices.
+        ask_again_s: after how many seconds it is to be asked again what is wanted.
 
     Raises:
         ExchangeUnreachable: gave up asking.
         SettingsError: nothing of what is wanted exists.
     """
     if fleet.wanted is None:
-        fleet.wanted = await _resolved(resolve, backoff, failures_max, announce)
-        for symbol, nearest in fleet.wanted.unlisted.items():
-            announce("symbol_unlisted", level="error", symbol=symbol, nearest=nearest)
+        wanted = await _resolved(resolve, backoff, failures_max, announce)
+        if fleet.wanted is None:  # else somebody knew better meanwhile
+            fleet.wanted = wanted
+            fleet.tell_unlisted(announce)
     async with open_nursery() as nursery:
         nursery.start_soon(_heed, notices, fleet, announce)
+        nursery.start_soon(partial(_keep_asking, fleet, resolve, ask_again_s, announce))
         while True:
             fleet.reconcile(assign, launch)
             await fleet.wait_changed()
@@ -76,6 +82,26 @@ async def planner(
 async def _heed(notices: trio.MemoryReceiveChannel[Notice], fleet: Fleet, announce: Announcer) -> None:
     async for notice in notices:
         _act(notice, fleet, announce)
+
+
+async def _keep_asking(
+    fleet: Fleet,
+    resolve: Callable[[], Awaitable[Wanted]],
+    ask_again_s: Callable[[Wanted], float],
+    announce: Announcer,
+) -> None:
+    """Ask again what is wanted, for symbols are listed and delisted while we run; no answer changes nothing."""
+    while True:
+        before = fleet.wanted
+        assert before is not None
+        await trio.sleep(ask_again_s(before))
+        try:
+            answer = await resolve()
+        except IngestError as failure:
+            announce("listings_not_asked", level="warning", cause=str(failure))
+            continue
+        if fleet.wanted is before:  # else the settings have changed meanwhile
+            fleet.change(answer.with_halted(before), announce, "listings_changed")
 
 
 async def _resolved(
@@ -104,10 +130,11 @@ async def _resolved(
 
 
 def _act(notice: Notice, fleet: Fleet, announce: Announcer) -> None:
-    connection = fleet.connections.get(notice.connection)
+    connection = fleet.named(notice.connection)
     if notice.kind == "server_shutdown" and connection is not None:
         connection.ending_expected = True
         announce("server_shutdown", connection=notice.connection, detail=notice.detail)
+        fleet.stir()
     else:
         announce(
             "exchange_notice", level="warning", kind=notice.kind, connection=notice.connection, detail=notice.detail

@@ -239,16 +239,18 @@ class Handover:
         if refused:
             written = written - Counter([event[3] for event, _ in refused])
         entry.routes = entry.routes + written if entry.routes else written
-        if refused:
+        if refused and acknowledgement.letters is not None:
+            entry.routes = entry.routes + acknowledgement.letters.routes()
+        elif refused:
             entry.dead_letters = EventBatch(
                 [self._refused_event(event, refusal.reason, refusal.detail) for event, refusal in refused],
                 received_at_ms=batch.received_at_ms,
             )
             self._owed.append(entry)
             self._refused.set()
-        else:
-            entry.dead_letters = None
-            entry.acknowledged = True
+            return
+        entry.dead_letters = None
+        entry.acknowledged = True
 
     def _settle_oldest(self) -> None:
         entries = self._entries

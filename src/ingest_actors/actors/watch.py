@@ -29,6 +29,12 @@ LINES_MAX = 10
 TRIAL_MAX_S = 120.0
 """How long a connection that was opened for a silent stream may take to open; then the stream goes back."""
 
+TWIN_SILENT_S = 60.0
+"""How long a connection may bring nothing while another one brings the same streams."""
+
+TWIN_HEARD_S = 10.0
+"""So lately that one must have brought something."""
+
 NAMES_MAX = 5
 """Streams that one log line names."""
 
@@ -135,13 +141,21 @@ class _Watcher:
         now = trio.current_time()
         streams.begin_look(now, held=self._backlog.lasts(), interval_s=interval_s)
         self._hearing.mark = now
+        looked_at: set[str] = set()
         for connection in list(fleet.connections.values()):
-            self._act(connection, streams.look(_carried(connection), self._hearing.heard))
+            carried = _carried(connection)
+            if fleet.lanes > 1:  # each stream is looked at once, for what is heard of it is heard by either way
+                carried = carried._replace(acknowledged=carried.acknowledged - looked_at)
+                looked_at |= carried.acknowledged
+            self._act(connection, streams.look(carried, self._hearing.heard))
             await trio.lowlevel.checkpoint()
         self._end_trials(now)
+        self._reopen_silent_twins(now)
         streams.end_look()
-        if len(streams) > sum(len(connection.streams) for connection in fleet.connections.values()):
-            streams.keep({stream for connection in fleet.connections.values() for stream in connection.streams})
+        planned = list(fleet.connections.values())
+        if len(streams) > sum(len(connection.streams) for connection in planned) // fleet.lanes:
+            streams.keep({stream for connection in planned for stream in connection.streams})
+        streams.keep_connections({connection.name for connection in planned})
         if self._untold:
             self._announce("streams_silent", level="warning", more=self._untold, silent=streams.silent)
 
@@ -187,6 +201,15 @@ class _Watcher:
             if now - self._trials[connection.name] >= TRIAL_MAX_S:
                 for stream in connection.streams:
                     self._fleet.move(stream, connection.name, launch=False)
+
+    def _reopen_silent_twins(self, now: float) -> None:
+        """A connection that brings nothing, while another brings the same streams, is opened again."""
+        for connection in self._fleet.connections.values() if self._fleet.lanes > 1 else ():
+            since_s = connection.heard_at_s or connection.subscribed_at_s
+            if connection.state != "open" or not connection.reading or since_s is None:
+                continue
+            if now - since_s >= TWIN_SILENT_S and self._fleet.heard_of_twins(connection, now - TWIN_HEARD_S):
+                connection.reopen("it is silent, and another connection with the same streams is not")
 
     def _may_tell(self) -> bool:
         self._lines_left -= 1

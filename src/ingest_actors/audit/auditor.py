@@ -233,7 +233,8 @@ class Auditor:
             told.records = self._journal.entries + self._strange.total
             told.unreadable = list(self._strange)
         elif role is Role.DEAD_LETTERS:
-            told.records = self._journal.letters
+            told.records = self._journal.letters.total()
+            told.reasons = dict(sorted(self._journal.letters.items()))
         elif role in self._topics:
             topic = self._topics[role]
             told.records = topic.records

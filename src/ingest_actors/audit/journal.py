@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import NamedTuple
 
 import msgspec
@@ -18,6 +18,10 @@ VERSION = 1
 DEAD_LETTERED = "dead_lettered"
 """The state, in an explanation, of what lies in the dead letters."""
 
+_REASONS_MAX = 100
+"""More kinds of dead letters are counted together: their headers could be anybody's."""
+
+_OTHER = "other"
 _RESET = "exchange_reset"
 _SKIPPED = "exchange_skipped"
 _BY_SNAPSHOT = "book_snapshot"
@@ -66,7 +70,7 @@ class Journal:
 
     Attributes:
         entries: records read.
-        letters: dead letters read.
+        letters: dead letters read, by reason; those that give none under an empty one.
     """
 
     def __init__(self, window: Window | None = None) -> None:
@@ -76,7 +80,7 @@ class Journal:
         self._resets: dict[SeriesName, set[str]] = defaultdict(set)
         self._letters: dict[SeriesName, dict[str, Spans]] = defaultdict(dict)
         self.entries = 0
-        self.letters = 0
+        self.letters: Counter[str] = Counter()
 
     def take(self, value: bytes, where: str, *, settled: bool = True) -> None:
         """The next record of the journal's topic.
@@ -115,7 +119,8 @@ class Journal:
 
     def take_letter(self, letter: Letter) -> None:
         """The next dead letter."""
-        self.letters += 1
+        known = letter.reason in self.letters or len(self.letters) < _REASONS_MAX
+        self.letters[letter.reason if known else _OTHER] += 1
         if letter.span is not None:
             name = SeriesName(letter.symbol, letter.event_type, letter.stream)
             self._letters[name].setdefault(letter.reason, Spans()).add(*letter.span)

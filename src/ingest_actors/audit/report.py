@@ -112,6 +112,8 @@ class TopicReport:
     last_time: int | None = None
     unreadable: list[Unreadable] = field(default_factory=list)
     misplaced: list[Unreadable] = field(default_factory=list)
+    reasons: dict[str, int] = field(default_factory=dict)
+    """Of dead letters: how many there are of each."""
 
     @property
     def ok(self) -> bool:
@@ -130,7 +132,7 @@ class TopicReport:
             "last_timestamp": self.last_time,
             "unreadable": [list(one) for one in self.unreadable],
             "misplaced": [list(one) for one in self.misplaced],
-        }
+        } | ({"reasons": self.reasons} if self.role is Role.DEAD_LETTERS else {})
 
 
 @dataclass

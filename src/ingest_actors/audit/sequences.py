@@ -237,3 +237,10 @@ class Overlapping(Consecutive):
         self._snapshot = max(self._snapshot, number)
         self.without_snapshot = [hole for hole in self.without_snapshot if hole[1] > number]
         return self.last if self.last is not None and self.last > number else None
+
+    def _begins_again(self, time: int) -> bool:
+        """See `Sequence`; snapshots of the former numbering are of no use any more."""
+        again = super()._begins_again(time)
+        if again:
+            self._snapshot = -1
+        return again

@@ -60,11 +60,6 @@ class Spans:
         index = bisect_left(self._lasts, first)
         return index < len(self._firsts) and self._firsts[index] <= last
 
-    def covers(self, first: int, last: int) -> bool:
-        """Whether all numbers from `first` to `last` are in it."""
-        index = bisect_left(self._lasts, first)
-        return index < len(self._firsts) and self._firsts[index] <= first and last <= self._lasts[index]
-
     def minus(self, other: Spans) -> Spans:
         """What is in this and not in the other."""
         left = Spans(self)

@@ -25,7 +25,9 @@ DATABASE_LAG_MAX_S = 10.0
 """What REST tells of trades is not older than that, or nothing can be said."""
 
 BELIEVED_FROM = 20
-"""So many events in a row whose ids follow each other are a new beginning, when nobody can be asked."""
+"""So many events in a row whose ids follow each other are a new beginning, when nobody can be asked; `DOUBTED_FROM` are
+one as well once nothing else has come for `DOUBT_S`: the ids of a quiet symbol begin again too, and would be taken for
+duplicates for ever if it had to send more within that time."""
 
 
 class Doubts:
@@ -68,6 +70,8 @@ class Doubts:
         self._leaving.size_bytes += size_of(item.event)
         if len(series.suspects) >= DOUBTED_FROM:
             self._doubt(series)
+        if self._leaving.crowded:
+            self._leaving.ring()
 
     def dismiss(self, series: Series) -> None:
         """Something new has followed, or the exchange says so: suspects were duplicates."""
@@ -84,7 +88,11 @@ class Doubts:
 
     def due(self, series: Series) -> float | None:
         """When `expire` is due; None when it is not."""
-        return series.suspected_since + DOUBT_S if series.suspects and series.stream not in self.open else None
+        if not series.suspects or series.stream in self.open:
+            return None
+        if not series.repairable and len(series.suspects) < DOUBTED_FROM:
+            return None  # too few to tell, and nobody to ask
+        return series.suspected_since + DOUBT_S
 
     def answer(self, series: Series, newest: int | None) -> bool:
         """The exchange says which id of a series is its newest; None: it does not know any.
@@ -112,15 +120,16 @@ class Doubts:
 
     def _doubt(self, series: Series) -> None:
         run = series.suspects
-        if series.repairable and len(run) <= self._held_max and not self._leaving.crowded:
+        crowded, waited = self._leaving.crowded, self._clock() >= series.suspected_since + DOUBT_S
+        if series.repairable and len(run) <= self._held_max and not crowded:
             if series.stream not in self.open:
                 self.open[series.stream] = series
                 self._leaving.ring()
             return
         follow = all(after.first == before.last + 1 for before, after in pairwise(run))
-        if len(run) >= BELIEVED_FROM and follow:
+        if follow and len(run) >= (DOUBTED_FROM if waited else BELIEVED_FROM):
             self._believe(series)
-        elif not follow or self._leaving.crowded or self._clock() >= series.suspected_since + DOUBT_S:
+        elif not follow or crowded:
             self.dismiss(series)
 
     def _believe(self, series: Series) -> None:

@@ -8,23 +8,29 @@ Owned by the supervisor, behind all connections, without input or output. Three 
 - Whatever had to wait leaves by `next_ready`, in order. As long as something of a series is there, its new events queue
   up behind it.
 - Whoever repairs takes from `gaps` and brings what was missing (`fill`), or says that it will not come (`skip`).
+- Whoever writes book snapshots has a series withheld while it asks for one (`withhold`), and puts it in (`insert`).
 
 Times are seconds of one clock for holding, and ms of the wall clock for the journal.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Sequence_
 
 from ingest_actors.binance.begun_again import Doubts
+from ingest_actors.binance.deadlines import Deadlines
 from ingest_actors.binance.departures import Departures
 from ingest_actors.binance.gaps import Gap, Reason, ResolvedBy, State
-from ingest_actors.binance.sequence import Fate, Hole, Sequence
+from ingest_actors.binance.restart import go_on
+from ingest_actors.binance.resume import Mark, Place
+from ingest_actors.binance.sequence import Fate, Hole, Sequence, without
 from ingest_actors.binance.series import Journalled, Odd, Series, size_of
 from ingest_actors.binance.stream_table import Continuity as Kind
-from ingest_actors.binance.stream_table import EventKind
+from ingest_actors.binance.stream_table import EventKind, StreamTable
+from ingest_actors.binance.withholdings import Withholdings
 from ingest_actors.messages import Event, Route
 
 _BY_ID = frozenset((Kind.CONSECUTIVE, Kind.OVERLAPPING))
@@ -55,6 +61,9 @@ class Continuity:
         gaps: open gaps by name, oldest first.
         doubts: series of which it is doubtful whether their ids have begun again.
         on_journal: told of every record of the journal.
+        on_commit: called when a batch has gone downstream.
+        on_book: told of the series of a book when its first update has gone on.
+        on_book_hole: told of what will never come of such a series, before anything behind it has left.
     """
 
     def __init__(
@@ -72,15 +81,24 @@ class Continuity:
         self.gaps: dict[str, Gap] = {}
         self.doubts = Doubts(self._leaving, held_max=held_max, clock=clock, begin_again=self._begin_again)
         self._holding: dict[Series, None] = {}
+        self._deadlines: Deadlines[Series] = Deadlines()
         self._hold_s = hold_s
         self._late = late
         self.on_journal: Callable[[Gap, State], None] = lambda _gap, _state: None
         self.spool_full_ms: Callable[[], int] = lambda: 0
+        self.on_commit: Callable[[], None] = lambda: None
         self._held_max = held_max
         self._clock = clock
         self._clock_ms = clock_ms
         self._series: dict[str, Series] = {}
+        self._marks: Mapping[Place, Mark] = {}
+        self._resumed = Reason.RESTARTED
+        self._shared: Mapping[str, float] = {}
         self._touched: list[Series] = []
+        self.on_book: Callable[[Series], None] = lambda _series: None
+        self.on_book_hole: Callable[[Series, Hole], None] = lambda _series, _hole: None
+        self._withholdings = Withholdings(self._leaving, clock)
+        self._new_books: list[Series] = []
 
     def series(self, kind: EventKind, stream: str, symbol: str, route: Route) -> Series | None:
         """The series that the events of a stream belong to; None when nothing is known of how they follow each other.
@@ -98,8 +116,56 @@ class Continuity:
                 stream, symbol, route, hold_s=hold_s or 0.0, repairable=hold_s is not None,
                 by_ones=kind.continuity is Kind.CONSECUTIVE,
             )  # fmt: skip
+            known.wait_s = self._shared.get(stream, 0.0)
             self._series[stream] = known
+            if not known.by_ones:
+                self._new_books.append(known)
+            mark = self._marks.get(Place(kind.event_type, symbol))
+            if mark is not None:
+                self._resume(known, mark)
         return known
+
+    def begun(self, kind: EventKind, stream: str, symbol: str, route: Route) -> Series | None:
+        """As `series`, of those that something is known of."""
+        if stream in self._series or Place(kind.event_type, symbol) in self._marks:
+            return self.series(kind, stream, symbol, route)
+        return None
+
+    def resume(self, marks: Mapping[Place, Mark], table: StreamTable, *, too_old: bool = False) -> None:
+        """Go on where an earlier process ended, before anything has come.
+
+        Gaps that it left open are open again at once; whether anything was missed beyond them shows when a series goes
+        on.
+
+        Args:
+            marks: where each series ended.
+            table: the stream table.
+            too_old: it was so long ago that what was missed is not fetched.
+        """
+        self._marks = marks
+        self._resumed = Reason.TOO_OLD if too_old else Reason.RESTARTED
+        for place, mark in marks.items():
+            kind = table.kind(place.event_type)
+            if mark.gaps and kind is not None:
+                self.series(kind, mark.gaps[0].stream, place.symbol, table.route(kind))
+
+    def share(self, waits_s: Mapping[str, float]) -> None:
+        """These streams, and no others, come by more than one connection.
+
+        Args:
+            waits_s: by stream, how long what one connection lacks is left to the others, seconds.
+        """
+        for stream in self._shared.keys() | waits_s.keys():
+            series = self._series.get(stream)
+            if series is not None:
+                series.wait_s = waits_s.get(stream, 0.0)
+                self._set_deadline(series)
+        self._shared = waits_s
+        self._leaving.ring()
+
+    def waits(self, streams: Iterable[str]) -> bool:
+        """Whether anything of these streams waits for something that is missing before it."""
+        return any(series.sequence.held for name in streams if (series := self._series.get(name)))
 
     @property
     def size_bytes(self) -> int:
@@ -114,8 +180,9 @@ class Continuity:
     def routes(self) -> Iterator[Route]:
         """The route of each event that is held or ready; for the ledger."""
         for series in self._holding:
-            for _ in range(series.sequence.held + len(series.suspects)):
+            for _ in range(series.sequence.held + len(series.suspects) + len(series.spares)):
                 yield series.route
+        yield from self._withholdings.routes()
         yield from self._leaving.routes()
 
     # -- for the parser
@@ -125,6 +192,8 @@ class Continuity:
         for series in self._touched:
             series.touched = False
             self._stage(series)
+            if series.spares:
+                self._set_deadline(series)
         self._touched.clear()
 
     def touch(self, series: Series) -> None:
@@ -132,21 +201,33 @@ class Continuity:
         series.touched = True
         self._touched.append(series)
 
-    def commit(self, odd: Sequence_[Odd], reason: Reason = Reason.DISCONNECTED) -> None:
+    def commit(self, odd: Sequence_[Odd]) -> None:
         """The batch has gone downstream; what did not fit is taken now."""
+        self.on_commit()
         for series in self._touched:
             series.touched = False
             reached = series.staged if series.staged is not None else series.reached
             if reached is not None:  # else nothing of it went straight on
                 series.sequence.next_id = reached
+            if series.spares:
+                self._set_deadline(series)
+                self._leaving.ring()
         self._touched.clear()
+        if self._new_books or self._withholdings.begun:
+            self._look_at_books()
         changed = dict.fromkeys(item.series for item in odd)
         for item in odd:
             series = item.series
-            if self._far(item) or self._offer(item, ResolvedBy.OTHER_CONNECTION, reason) is Fate.DUPLICATE:
+            if series.wait_s and self._spare(item):
+                continue
+            if self._far(item) or self._offer(item, ResolvedBy.OTHER_CONNECTION) is Fate.DUPLICATE:
+                if series.knows(item.last, series.sequence.next_id):
+                    self.doubts.on_drop(Counter((item.event[3],)))
+                    continue
                 self._holding[series] = None
                 self.doubts.suspect(item)
             else:
+                series.resumed = None
                 self.doubts.dismiss(series)
                 series.latest_ms = max(series.latest_ms, item.event[2])
         for series in changed:
@@ -182,9 +263,21 @@ class Continuity:
         series = self._series[gap.stream]
         if gap.name not in self.gaps or not gap.hole.first <= first <= last <= gap.hole.last:
             return False
-        fate = self._offer(Odd(series, first, last, event), ResolvedBy.REST_BACKFILL, Reason.DISCONNECTED)
+        fate = self._offer(Odd(series, first, last, event), ResolvedBy.REST_BACKFILL)
         self._settle(series)
         return fate is not Fate.DUPLICATE
+
+    def expect(self, series: Series, newest: int) -> None:
+        """Ids of a series up to this one are there, though nothing has come to tell."""
+        next_id = series.sequence.next_id
+        if next_id is None or newest < next_id or (newest > next_id + JUMP_MAX and series.resumed is None):
+            return
+        reason = series.resumed or Reason.DISCONNECTED
+        series.sequence.known_to = newest
+        for hole in series.sequence.holes():
+            for part in _beside(hole, series.gaps):
+                self._open_gap(series, part, reason)
+        self._settle(series)
 
     def missing(self, gap: Gap) -> Hole | None:
         """The first ids of a gap that are missing still; None when none is, and it is over."""
@@ -212,30 +305,79 @@ class Continuity:
 
     def expire(self) -> None:
         """Holes that have held up their series for long enough hold it up no more."""
-        now = self._clock()
-        for series in list(self._holding):
-            while series.sequence.held and (
-                now >= series.held_since + series.hold_s
-                or series.sequence.held > self._held_max
-                or self._leaving.crowded
-            ):
+        for series in self._withholdings.expired():
+            self.let_leave(series)
+        now, leaving = self._clock(), self._leaving
+        for series in list(self._holding) if leaving.crowded else self._deadlines.take_due(now):
+            if series.spares and not series.touched and (leaving.crowded or now >= series.spare_since + series.wait_s):
+                self._splice(series)
+            if self._untold_at(series) <= now:
+                self._tell_holes(series)
+            while self._held_up_at(series) <= now or (series.sequence.held and leaving.crowded):
                 self._go_on(series)
             self.doubts.expire(series)
             self._settle(series)
 
     def let_go(self) -> None:
         """Nothing more will come: hold nothing up any longer."""
+        for series in self._withholdings.all():
+            self.let_leave(series)
         for series in list(self._holding):
             self.doubts.dismiss(series)
+            self._splice(series)
             while series.sequence.held:
                 self._go_on(series)
             self._settle(series)
 
     def next_expiry(self) -> float | None:
         """When `expire` is due next."""
-        due = [series.held_since + series.hold_s for series in self._holding if series.sequence.held]
-        due += [at for series in self._holding if (at := self.doubts.due(series)) is not None]
-        return min(due, default=None)
+        due = self._deadlines.next()
+        return min((*self._withholdings.due(), *(() if due is None else (due,))), default=None)
+
+    # -- for whoever writes book snapshots
+
+    def withhold(self, series: Series, seconds: float) -> float:
+        """Let nothing of a series leave from now on, until something is put in, or it is let go, or time is over.
+
+        Args:
+            series: of book updates.
+            seconds: how long, at most; no longer if it is withheld already.
+
+        Returns:
+            When time is over.
+        """
+        until = self._withholdings.begin(series, seconds)
+        if not series.touched:
+            self._stage(series)
+        return until
+
+    def insert(self, series: Series, number: int, event: Event) -> bool:
+        """Put a book snapshot before the first update beyond it, and let the series leave.
+
+        Args:
+            series: withheld.
+            number: id of the last update that is in the snapshot.
+            event: its record.
+
+        Returns:
+            Whether it was done: not if the series is not withheld any more, or something beyond the snapshot has left
+            already, or the snapshot is too far ahead to be of the same sequence.
+        """
+        next_id = series.sequence.next_id
+        if next_id is None or number > next_id + JUMP_MAX or not self._withholdings.insert(series, number, event):
+            return False
+        self._settle(series)
+        return True
+
+    def withheld(self, series: Series) -> bool:
+        """Whether a series is withheld."""
+        return series.withheld is not None
+
+    def let_leave(self, series: Series) -> None:
+        """Withhold a series no longer."""
+        if series.withheld is not None:
+            self._withholdings.end(series)
+            self._settle(series)
 
     # -- for whoever can ask the exchange where its ids are
 
@@ -247,7 +389,23 @@ class Continuity:
 
     # --
 
-    def _offer(self, odd: Odd, by: ResolvedBy, reason: Reason) -> Fate:
+    def _resume(self, series: Series, mark: Mark) -> None:
+        for gap in go_on(series, mark, self._resumed):
+            series.gaps.append(gap)
+            self.gaps[gap.name] = gap
+        for hole in series.sequence.holes():
+            for part in _beside(hole, series.gaps):  # what had waited behind a gap is gone too
+                self._open_gap(series, part, self._resumed)
+        for gap in list(series.gaps):
+            if gap.reason is Reason.EXCHANGE_RESET:
+                gap.lost = gap.hole.size
+                self._end(series, gap, State.LOST)
+            elif not series.repairable:
+                self.lose(gap)
+            elif series.sequence.missing(gap.hole) is None:
+                self._end(series, gap, State.CLOSED)  # what came last was written, and no more
+
+    def _offer(self, odd: Odd, by: ResolvedBy) -> Fate:
         series, first, last, event = odd
         sequence = series.sequence
         fate = sequence.offer(first, last, event)
@@ -262,7 +420,8 @@ class Continuity:
         elif fate is Fate.HELD:
             self._leaving.size_bytes += size_of(event)
             self._holding[series] = None
-            self._open(series, reason)
+            self._forget_overtaken(series)
+            self._open(series, series.resumed or Reason.DISCONNECTED)
             if sequence.held > self._held_max or self._leaving.crowded:
                 self._leaving.ring()
         if fate is not Fate.DUPLICATE:
@@ -272,18 +431,74 @@ class Continuity:
     def _far(self, odd: Odd) -> bool:
         """Whether an event is so far ahead that it is hard to believe."""
         next_id = odd.series.sequence.next_id
-        return next_id is not None and odd.first > next_id + JUMP_MAX
+        return next_id is not None and odd.first > next_id + JUMP_MAX and odd.series.resumed is None
 
     def _open(self, series: Series, reason: Reason) -> None:
         """Open a gap for what is newly missing."""
         if series.sequence.held == 1:
             series.held_since = self._clock()
         hole = series.sequence.last_hole()
-        if hole is not None and all(hole.first > gap.hole.last for gap in series.gaps):
-            gap = self._new_gap(series, hole, reason)
-            series.gaps.append(gap)
-            self.gaps[gap.name] = gap
-            self._tell(series, gap, State.OPEN)
+        if hole is None:
+            return
+        hole = Hole(max([hole.first, *(gap.hole.last + 1 for gap in series.gaps)]), hole.last)
+        if hole.size > 0 and series.wait_s:
+            series.untold = reason
+            self._leaving.ring()
+        elif hole.size > 0:
+            self._open_gap(series, hole, reason)
+
+    def _open_gap(self, series: Series, hole: Hole, reason: Reason) -> None:
+        gap = self._new_gap(series, hole, reason)
+        series.gaps.append(gap)
+        self.gaps[gap.name] = gap
+        self._tell(series, gap, State.OPEN)
+        if reason is Reason.TOO_OLD:
+            self._skip(series, hole)
+
+    def _tell_holes(self, series: Series) -> None:
+        """No other connection has brought what is missing: open gaps."""
+        reason, series.untold = series.untold, None
+        if reason is None:
+            return
+        for hole in series.sequence.holes():
+            for part in _beside(hole, series.gaps):
+                self._open_gap(series, part, reason)
+
+    def _spare(self, item: Odd) -> bool:
+        """Keep an event for a while that overlaps the end of its series; whether it is one."""
+        series = item.series
+        next_id = series.sequence.next_id
+        if next_id is None or series.sequence.held or not item.first < next_id <= item.last:
+            return False
+        self._drop_overtaken_spares(series)
+        if not series.spares:
+            series.spare_since = self._clock()
+            self._leaving.ring()
+        series.spares.append(item)
+        self._leaving.size_bytes += size_of(item.event)
+        self._holding[series] = None
+        return True
+
+    def _splice(self, series: Series) -> None:
+        """What is expected next has not come by itself: those that overlap the end have their turn."""
+        self._drop_overtaken_spares(series)
+        spares, series.spares = series.spares, []
+        for item in spares:
+            self._leaving.size_bytes -= size_of(item.event)
+            if self._offer(item, ResolvedBy.OTHER_CONNECTION) is Fate.DUPLICATE:
+                self.doubts.on_drop(Counter((item.event[3],)))
+            else:
+                series.latest_ms = max(series.latest_ms, item.event[2])
+
+    def _drop_overtaken_spares(self, series: Series) -> None:
+        next_id = series.sequence.next_id
+        series.spares.sort(key=lambda item: item.last)
+        overtaken = [item for item in series.spares if next_id is None or item.last < next_id]
+        if overtaken:
+            series.spares = series.spares[len(overtaken) :]
+            series.spare_since = self._clock()
+            self._leaving.size_bytes -= sum(size_of(item.event) for item in overtaken)
+            self.doubts.on_drop(Counter(item.event[3] for item in overtaken))
 
     def _new_gap(self, series: Series, hole: Hole, reason: Reason) -> Gap:
         if reason is Reason.DISCONNECTED and series.latest_ms <= self.spool_full_ms() > 0:
@@ -303,10 +518,10 @@ class Continuity:
             gap.resolved_by = by
             if series.by_ones:
                 gap.recovered += 1
-            self._close_if_over(series, gap)
 
     def _go_on(self, series: Series) -> None:
         """The first hole of a series is not waited for any longer."""
+        self._tell_holes(series)
         if series.repairable:
             given_up = series.sequence.give_up()
             assert given_up is not None
@@ -320,6 +535,8 @@ class Continuity:
 
     def _skip(self, series: Series, hole: Hole) -> None:
         """Ids that are all missing will never come."""
+        if not series.by_ones:
+            self.on_book_hole(series, hole)
         if released := series.sequence.skip(hole):
             self._leaving.add(series, released)
             series.held_since = self._clock()
@@ -327,11 +544,10 @@ class Continuity:
         self._lost(series, hole)
 
     def _lost(self, series: Series, hole: Hole) -> None:
-        for gap in list(series.gaps):
+        for gap in series.gaps:
             shared = min(gap.hole.last, hole.last) - max(gap.hole.first, hole.first) + 1
             if shared > 0:
                 gap.lost += shared
-                self._close_if_over(series, gap)
 
     def _forget_overtaken(self, series: Series) -> None:
         overtaken = series.sequence.overtaken
@@ -340,10 +556,14 @@ class Continuity:
             self.doubts.on_drop(Counter(event[3] for event in overtaken))
             overtaken.clear()
 
-    def _close_if_over(self, series: Series, gap: Gap) -> None:
-        if gap.over if series.by_ones else series.sequence.missing(gap.hole) is None:
-            gap.recovered = gap.hole.size - gap.lost
-            self._end(series, gap, State.LOST if gap.lost else State.CLOSED)
+    def _close(self, series: Series) -> None:
+        """End the gaps that are over, once what has come of them has left."""
+        next_id = series.sequence.next_id
+        for gap in list(series.gaps):
+            over = gap.over if series.by_ones else series.sequence.missing(gap.hole) is None
+            if over and next_id is not None and gap.hole.last < next_id:
+                gap.recovered = gap.hole.size - gap.lost
+                self._end(series, gap, State.LOST if gap.lost else State.CLOSED)
 
     def _end(self, series: Series, gap: Gap, state: State) -> None:
         series.gaps = [other for other in series.gaps if other is not gap]
@@ -363,6 +583,7 @@ class Continuity:
     def _begin_again(self, series: Series) -> None:
         """Suspects are the first of a new sequence."""
         suspects, series.suspects = series.suspects, []
+        self._splice(series)
         while series.sequence.held:
             self._go_on(series)
         for gap in list(series.gaps):
@@ -372,27 +593,77 @@ class Continuity:
         ids = sorted((suspects[first].first, (series.sequence.next_id or 1) - 1))
         gap = self._new_gap(series, Hole(*ids), Reason.EXCHANGE_RESET)
         gap.lost = gap.hole.size
+        self.let_leave(series)
         self._tell(series, gap, State.OPEN)
         self._tell(series, gap, State.LOST)
+        if not series.by_ones:
+            self.on_book_hole(series, Hole(suspects[first].first, suspects[first].first))
         series.sequence = Sequence()
+        series.resumed = None
         dropped: Counter[Route] = Counter()
         for index, item in enumerate(suspects):
             self._leaving.size_bytes -= size_of(item.event)
-            if index < first or self._offer(item, ResolvedBy.OTHER_CONNECTION, Reason.DISCONNECTED) is Fate.DUPLICATE:
+            if index < first or self._offer(item, ResolvedBy.OTHER_CONNECTION) is Fate.DUPLICATE:
                 dropped[item.event[3]] += 1
             else:
                 series.latest_ms = max(series.latest_ms, item.event[2])
         if dropped:
             self.doubts.on_drop(dropped)
 
+    def _look_at_books(self) -> None:
+        """What began while a batch was under way holds from here on."""
+        for series in self._withholdings.under_way():
+            self._stage(series)
+        books, self._new_books = self._new_books, []
+        for series in books:
+            if series.sequence.next_id is None:
+                self._new_books.append(series)
+            else:
+                self.on_book(series)
+
     def _settle(self, series: Series) -> None:
         """After anything was done to a series."""
-        if not series.sequence.held and not series.suspects:
-            self._holding.pop(series, None)
+        self._close(series)
+        if series.spares:
+            self._drop_overtaken_spares(series)
+        if not series.sequence.held:
+            series.untold = None
+            if not series.suspects and not series.spares:
+                self._holding.pop(series, None)
+        self._set_deadline(series)
         if not series.touched:
             self._stage(series)
+
+    def _set_deadline(self, series: Series) -> None:
+        """When `expire` has something to do for a series."""
+        due = min(self._held_up_at(series), self._untold_at(series))
+        if series.spares and not series.touched:
+            due = min(due, series.spare_since + series.wait_s)
+        doubted_at = self.doubts.due(series)
+        due = due if doubted_at is None else min(due, doubted_at)
+        self._deadlines.set(series, None if due == math.inf else due)
+
+    def _held_up_at(self, series: Series) -> float:
+        """Until when a hole may hold up its series; infinite when none does."""
+        held = series.sequence.held
+        if not held:
+            return math.inf
+        return series.held_since + max(series.hold_s, series.wait_s) if held <= self._held_max else -math.inf
+
+    def _untold_at(self, series: Series) -> float:
+        """Until when what is missing is left to another connection; infinite when it is not, or was."""
+        waits = series.untold is not None and series.sequence.held
+        return series.held_since + series.wait_s if waits else math.inf
 
     def _stage(self, series: Series) -> None:
         next_id = series.sequence.next_id
         series.staged = next_id if series.smooth else None
         series.reached = None
+
+
+def _beside(hole: Hole, gaps: Iterable[Gap]) -> list[Hole]:
+    """What of a hole is in none of these gaps."""
+    parts = [hole]
+    for gap in gaps:
+        parts = [left for part in parts for left in without(part, gap.hole.first, gap.hole.last)]
+    return parts

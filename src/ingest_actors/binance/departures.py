@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import TypeAlias
 
 import trio
 
 from ingest_actors.binance.series import Journalled, Series, size_of
 from ingest_actors.messages import Event, Route
 
+Departing: TypeAlias = Event | Journalled
+"""What leaves."""
+
+WITHHELD_MAX = 1000
+"""Events of one series that may be withheld. A book is updated ten times a second at most, and withheld for seconds."""
+
 
 class Departures:
     """A queue that outlives whoever empties it.
+
+    A series may be withheld (`Series.withheld` is a list): then what would leave next is put there instead.
 
     Args:
         journal: makes the event of a record of the journal.
@@ -28,7 +37,7 @@ class Departures:
         self.size_bytes = 0
         self._journal = journal
         self._bytes_max = bytes_max
-        self._queue: deque[tuple[Series, Event | Journalled]] = deque()
+        self._queue: deque[tuple[Series, Departing]] = deque()
         self._changed = trio.Event()
 
     def __len__(self) -> int:
@@ -45,14 +54,22 @@ class Departures:
 
     def add(self, series: Series, events: Iterable[Event]) -> None:
         """Events of a series leave next; they are counted in memory already."""
-        for event in events:
-            series.queued += 1
-            self._queue.append((series, event))
-        self.ring()
+        self.put(series, events)
 
     def note(self, series: Series, record: Journalled) -> None:
         """A record of the journal leaves next."""
-        self._queue.append((series, record))
+        self.put(series, (record,))
+
+    def put(self, series: Series, items: Iterable[Departing]) -> None:
+        """Events, counted in memory already, and records of the journal leave next, or are withheld."""
+        if series.withheld is not None:
+            series.withheld.extend(items)
+            if len(series.withheld) > WITHHELD_MAX or self.crowded:
+                self.ring()
+            return
+        for item in items:
+            series.queued += not isinstance(item, Journalled)
+            self._queue.append((series, item))
         self.ring()
 
     def next(self, count_max: int) -> list[Event]:

@@ -25,9 +25,6 @@ _ACCEPTED = (
     " kline_1m and other intervals (also @+08:00), miniTicker, ticker, ticker_1h, ticker_4h, ticker_1d, avgPrice,"
     " referencePrice, !miniTicker@arr, !ticker_1h@arr, !ticker_4h@arr, !ticker_1d@arr"
 )
-_SYMBOL = re.compile(r"[\w\-.]{1,50}")
-"""The exchange's own rule but for lower case, which we turn into upper; Unicode since December 2025."""
-
 _SYMBOL_AND_TYPE = re.compile(r"[\w\-.]+@(?P<type>.+)")
 _SPEED = re.compile(r"(?P<depth>depth\d*)@\d+ms")
 
@@ -77,11 +74,6 @@ def nearest_name(name: str, names: Iterable[str]) -> str:
         by_folded.setdefault(known.casefold(), known)
     found = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
     return by_folded[found[0]] if found else ""
-
-
-def is_symbol(text: str) -> bool:
-    """Whether the exchange could have a symbol of this name, given in any case."""
-    return _SYMBOL.fullmatch(text) is not None
 
 
 def streams_for(symbols: Iterable[str], types: Sequence[str]) -> list[str]:

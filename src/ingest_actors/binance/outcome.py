@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from ingest_actors.binance.continuity import Continuity
+from ingest_actors.binance.leads import Lead, Leads
 from ingest_actors.binance.series import Odd, Series
 from ingest_actors.binance.splice import Tails
-from ingest_actors.messages import Event, FrameBatch, events_size_bytes
+from ingest_actors.messages import Event, FrameBatch, Route, events_size_bytes
 
 NOTICE_MAX_BYTES = 4096
 """How much of a message a notice repeats: more than any answer of the exchange has."""
@@ -17,6 +21,9 @@ CONTROL_REPLY = "control_reply"
 
 SHUTDOWN = "server_shutdown"
 """Notice: the exchange is about to end this connection."""
+
+
+_NONE: Final[Mapping[Route, int]] = MappingProxyType({})
 
 
 class Notice(NamedTuple):
@@ -42,6 +49,8 @@ class Parsed(NamedTuple):
     """Events that do not go on where their series ended; see `ingest_actors.binance.continuity`."""
     future_timestamps: int = 0
     """Events whose own time lay too far ahead for a broker; they bear the time of receipt instead."""
+    dropped: Mapping[Route, int] = _NONE
+    """How many events another connection had brought or is to bring, by their route."""
 
 
 class Outcome:
@@ -49,11 +58,14 @@ class Outcome:
 
     Attributes:
         tails: what is appended to the events of this batch; they know the time of receipt.
+        dropped: events that another connection had brought or is to bring, by their route.
     """
 
     __slots__ = (
         "_connection",
         "_continuity",
+        "_leads",
+        "dropped",
         "events",
         "future_timestamps",
         "notices",
@@ -62,8 +74,9 @@ class Outcome:
         "tails",
     )
 
-    def __init__(self, batch: FrameBatch, continuity: Continuity | None = None) -> None:
+    def __init__(self, batch: FrameBatch, continuity: Continuity | None = None, leads: Leads | None = None) -> None:
         self._continuity = continuity
+        self._leads = leads
         self._connection = batch.connection
         self.received_at_ms = batch.received_at_ms
         self.tails = Tails(batch.received_at_ms)
@@ -71,6 +84,7 @@ class Outcome:
         self.odd: list[Odd] = []
         self.notices: list[Notice] = []
         self.future_timestamps = 0
+        self.dropped: Counter[Route] = Counter()
 
     def offer(self, series: Series, first: int, last: int, event: Event) -> None:
         """Add an event of a series: to the others when it goes on where the series ended, else aside."""
@@ -81,10 +95,24 @@ class Outcome:
             series.latest_ms = event[2]
             self.events.append(event)
             return
+        if series.knows(last, series.staged) and not series.sequence.late:
+            self.dropped[event[3]] += 1
+            return
         if series.staged is not None:
             series.reached = series.staged
             series.staged = None
         self.odd.append(Odd(series, first, last, event))
+
+    def sample(self, lead: Lead, event: Event) -> None:
+        """Add an event of a stream that several connections bring, if it is this one's to bring it."""
+        if self._leads is None or self._leads.take(lead, self._connection, event):
+            self.events.append(event)
+        else:
+            self.dropped[event[3]] += 1
+
+    def lead(self, stream: str) -> Lead | None:
+        """A stream of samples that several connections bring; None when one alone does."""
+        return None if self._leads is None else self._leads.streams.get(stream)
 
     def notice(self, kind: str, frame: bytes) -> None:
         """Note that a frame is no event, but something said about the connection."""
@@ -93,4 +121,5 @@ class Outcome:
 
     def parsed(self) -> Parsed:
         """All of it."""
-        return Parsed(self.events, events_size_bytes(self.events), self.notices, self.odd, self.future_timestamps)
+        size_bytes = events_size_bytes(self.events)
+        return Parsed(self.events, size_bytes, self.notices, self.odd, self.future_timestamps, self.dropped)

@@ -27,7 +27,9 @@ from ingest_actors.binance import dead_letters
 from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.dead_letters import DeadLetters
 from ingest_actors.binance.event_time import FUTURE_LIMIT_MS, event_timestamp
+from ingest_actors.binance.leads import Lead, Leads
 from ingest_actors.binance.outcome import Outcome, Parsed
+from ingest_actors.binance.series import ID_MAX, Series
 from ingest_actors.binance.slow_path import Lane, SlowPath
 from ingest_actors.binance.stream_table import StreamTable
 from ingest_actors.messages import Event, FrameBatch
@@ -92,7 +94,7 @@ class _Track:
         self.braces = lane.kind.braces
         self.identity: Callable[[Fields], Any] = attrgetter((*lane.kind.id_fields, "E")[0])
         self.first: Callable[[Fields], Any] = attrgetter(lane.kind.first_field or (*lane.kind.id_fields, "E")[0])
-        self.series = lane.series
+        self.series: Series | Lead | None = lane.series
 
     def fits(self, frame: bytes) -> bool:
         """Whether a frame has this stream's form, where that does not follow from the count of all braces."""
@@ -110,6 +112,7 @@ class EventParser:
         table: the stream table.
         fast: False = everything goes the slow way, for doubt and comparison.
         continuity: watches whether each series goes on where it ended; None: nobody does.
+        leads: knows the streams of samples that several connections bring; None: there are none.
 
     Attributes:
         mark: what `heard` answers for streams that bring something from now on. Whoever watches the streams moves it
@@ -117,8 +120,17 @@ class EventParser:
             here.
     """
 
-    def __init__(self, table: StreamTable, *, fast: bool = True, continuity: Continuity | None = None) -> None:
+    def __init__(
+        self,
+        table: StreamTable,
+        *,
+        fast: bool = True,
+        continuity: Continuity | None = None,
+        leads: Leads | None = None,
+    ) -> None:
         self._continuity = continuity
+        self._leads = leads
+        self._leads_version = 0
         self._letters = DeadLetters(table)
         self._slow = SlowPath(table, self._letters, continuity)
         self._tracks: dict[str, _Track] = {}
@@ -143,7 +155,9 @@ class EventParser:
         """
         if self._continuity is not None:
             self._continuity.begin()
-        outcome = Outcome(batch, self._continuity)
+        if self._leads is not None:
+            self._begin_leads(self._leads)
+        outcome = Outcome(batch, self._continuity, self._leads)
         if batch.binary:
             outcome.events = [self._binary(frame, batch.received_at_ms) for frame in batch.frames]
         elif not self._fast:
@@ -155,7 +169,7 @@ class EventParser:
                     self._parse_slowly(run, outcome)
         return outcome.parsed()
 
-    def _parse_run(self, frames: list[bytes], outcome: Outcome) -> bool:  # noqa: C901 - it is the hot loop
+    def _parse_run(self, frames: list[bytes], outcome: Outcome) -> bool:  # noqa: C901, PLR0912 - it is the hot loop
         """Parse frames together; False, and nothing done, when one of them is of no form that can be."""
         joined = b"\n".join(frames)
         if b" " in joined or b"\t" in joined or b"\r" in joined:
@@ -196,15 +210,28 @@ class EventParser:
                 append(event)
                 continue
             if not series.touched:
-                touch(series)
+                touch(series)  # type: ignore[arg-type]  # a `Lead` is never untouched
             first = track.first(data)
             if first == series.staged and first.__class__ is int and first <= number:
                 series.staged = number + 1
                 series.latest_ms = time
                 append(event)
+            elif series.__class__ is Lead:
+                outcome.sample(series, event)
+            elif first.__class__ is int and 0 <= first <= number <= ID_MAX and series.__class__ is Series:
+                outcome.offer(series, first, number, event)
             else:
                 self._parse_one(frame, outcome, envelope.stream)
         return True
+
+    def _begin_leads(self, leads: Leads) -> None:
+        leads.begin()
+        leads.mark = self.mark
+        if leads.version != self._leads_version:
+            self._leads_version = leads.version
+            for stream, track in self._tracks.items():
+                if track.series is None or track.series.__class__ is Lead:
+                    track.series = leads.streams.get(stream)
 
     def _parse_slowly(self, frames: list[bytes], outcome: Outcome) -> None:
         for frame in frames:
@@ -217,7 +244,9 @@ class EventParser:
         if name and (name in self._heard or len(self._heard) < _TRACKS_MAX):
             self._heard[name] = self.mark
         if stream and lane is not None and lane.telling and len(self._tracks) < _TRACKS_MAX:
-            self._tracks.setdefault(stream, _Track(stream, lane))
+            track = self._tracks.setdefault(stream, _Track(stream, lane))
+            if track.series is None:
+                track.series = outcome.lead(stream)
 
     def _binary(self, frame: bytes, received_at_ms: int) -> Event:
         detail = "a binary message on a feed of text"

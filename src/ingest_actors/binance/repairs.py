@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ingest_actors.binance.backfill import Backfill
 from ingest_actors.binance.continuity import Continuity
@@ -26,7 +26,7 @@ class Repairs:
 
     def open(self) -> Mapping[str, Gap]:
         """Gaps that can be repaired, by name, oldest first."""
-        return {name: gap for name, gap in self._continuity.gaps.items() if gap.repairable}
+        return {name: gap for name, gap in self._continuity.gaps.items() if gap.repairable and not gap.over}
 
     def missing(self, gap: Gap) -> Hole | None:
         """The first ids of a gap that are missing still."""
@@ -103,3 +103,26 @@ class Fetcher:
         if kind.repair is Repair.AGG_TRADES:
             return max((row.a for row in await self._rest.aggregate_trades(doubt.symbol, limit=1)), default=None)
         return max((row.id for row in await self._rest.historical_trades(doubt.symbol, limit=1)), default=None)
+
+    async def ends(self, series: Sequence[Series]) -> dict[Series, int | None]:
+        """The newest id of each of some series, as `newest`; of trades in one question for all of them.
+
+        Raises:
+            ExchangeUnreachable, RequestRefused: see `RestClient`.
+        """
+        found: dict[Series, int | None] = {}
+        trades = [one for one in series if self._repair(one) is Repair.HISTORICAL_TRADES]
+        if trades:
+            activity = await self._rest.ticker_24h([one.symbol for one in trades])
+            for one in trades:
+                known = activity.get(one.symbol)
+                found[one] = known.last_id if known is not None and known.last_id >= 0 else None
+        for one in series:
+            if self._repair(one) is Repair.AGG_TRADES:
+                found[one] = await self.newest(one)
+        return found
+
+    def _repair(self, series: Series) -> Repair:
+        kind = self._table.kind(series.route.event_type)
+        assert kind is not None
+        return kind.repair

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Self, TypeVar, cast
 from urllib.parse import urlencode
@@ -32,6 +32,9 @@ SYMBOLS_ASKED_MAX: Final = 100
 
 WEIGHTS: Final = {"time": 1, "exchangeInfo": 20, "ticker/24hr": 80, "aggTrades": 4, "historicalTrades": 25}
 """Request weights, by the exchange's documentation of July 2026; that of the statistics is for all symbols."""
+
+DEPTH_WEIGHTS: Final = ((100, 5), (500, 25), (1000, 50), (5000, 250))
+"""Weights of a book of so many levels a side at most."""
 
 ROWS_MAX: Final = 1000
 """Most trades in one answer."""
@@ -174,6 +177,27 @@ class RestClient:
         """Trades; otherwise as `aggregate_trades`."""
         return await self._ask("historicalTrades", _page(symbol, from_id, limit), list[TradeRow])
 
+    async def depth(self, symbol: str, limit: int, *, sent: Callable[[], object]) -> tuple[str, bytes]:
+        """A book, byte for byte.
+
+        Args:
+            symbol: upper case.
+            limit: levels a side.
+            sent: called in the step in which the question is sent, once the budget has let it through; again for each
+                other address that is asked.
+
+        Returns:
+            The whole URL, and the answer, which is JSON.
+        """
+        params = {"symbol": symbol, "limit": limit}
+        body = await self._ask("depth", params, msgspec.Raw, weight=depth_weight(limit), sent=sent)
+        return f"{self._endpoints.current}{REST_PATH}depth?{urlencode(params)}", bytes(body).strip()
+
+    async def wait_spare(self, weight: int) -> None:
+        """Wait until a request of this weight could be made at once; see `WeightBudget.wait_spare`."""
+        if self._budget is not None:
+            await self._budget.wait_spare(weight)
+
     async def raw(self, path: str, params: dict[str, Any], *, weight: int) -> tuple[str, bytes]:
         """An answer as it came, byte for byte, for those who keep it.
 
@@ -188,7 +212,15 @@ class RestClient:
         body = await self._ask(path, params, msgspec.Raw, weight=weight)
         return f"{self._endpoints.current}{REST_PATH}{path}?{urlencode(params)}", bytes(body)
 
-    async def _ask(self, path: str, params: dict[str, Any], answer: type[T], *, weight: int | None = None) -> T:
+    async def _ask(
+        self,
+        path: str,
+        params: dict[str, Any],
+        answer: type[T],
+        *,
+        weight: int | None = None,
+        sent: Callable[[], object] = lambda: None,
+    ) -> T:
         """Ask one address after the other until one answers."""
         if (held_s := self._endpoints.held_s()) > 0:
             raise kept_away(self._endpoints.current + REST_PATH + path, held_s)
@@ -198,6 +230,7 @@ class RestClient:
             base = self._endpoints.current
             if self._budget is not None:
                 await self._budget.spend(WEIGHTS[path] if weight is None else weight)
+            sent()
             try:
                 return await self._ask_at(base + REST_PATH + path, params, answer)
             except ExchangeUnreachable as error:
@@ -239,6 +272,11 @@ class RestClient:
                     if len(body) > ANSWER_MAX_BYTES:
                         raise answered_badly(url, f"the answer has more than {ANSWER_MAX_BYTES} bytes")
             return response.status_code, response.headers, bytes(body)
+
+
+def depth_weight(limit: int) -> int:
+    """What a book of so many levels a side costs."""
+    return next((weight for most, weight in DEPTH_WEIGHTS if limit <= most), DEPTH_WEIGHTS[-1][1])
 
 
 def _activities(tickers: list[_Ticker]) -> dict[str, Activity]:

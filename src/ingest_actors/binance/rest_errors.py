@@ -28,6 +28,10 @@ _HINTS: Final = {
     429: "this address has used up its weight of this minute; lower REST_WEIGHT_PER_MINUTE when others share it",
     451: _REFUSED_ADDRESS,
 }
+_LEFT_ALONE: Final = (
+    "its last answer says why: 429 and 418 pass by themselves; at 403 or 451 use another address, or"
+    " BINANCE_REST_URL=https://data-api.binance.vision, which serves market data alone"
+)
 _TROUBLE_HINT: Final = "the exchange has trouble of its own; it is worth trying again later"
 _ADDRESS_HINT: Final = "this is no answer of the exchange; check BINANCE_REST_URL, and proxies on the way"
 _NETWORK_HINT: Final = (
@@ -95,11 +99,11 @@ def answered_badly(url: str, cause: str) -> ExchangeUnreachable:
 
 
 def kept_away(url: str, seconds: float) -> ExchangeUnreachable:
-    """It was not even asked, because it has just banned or refused this address."""
+    """It was not even asked, because it has just banned or refused this address, or asked to wait."""
     return ExchangeUnreachable(
         url,
-        f"not asked: the exchange bans or refuses this address, and is left alone for another {seconds:.0f} s",
-        hint=_REFUSED_ADDRESS,
+        f"not asked: the exchange has refused this address, and is left alone for another {seconds:.0f} s",
+        hint=_LEFT_ALONE,
         retry_after_s=seconds,
     )
 

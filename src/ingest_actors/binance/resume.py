@@ -19,7 +19,7 @@ from ingest_actors.binance.sequence import Hole, without
 from ingest_actors.binance.stream_table import KINDS
 from ingest_actors.binance.stream_table import Continuity as Kind
 from ingest_actors.errors import JournalTooNew, StateUnreadable
-from ingest_actors.messages import EventBatch
+from ingest_actors.messages import EventBatch, Route
 
 STATE_VERSION = 1
 
@@ -111,14 +111,25 @@ class ResumeState:
         self._prefix = f"{instance}/series/"
         self._spool_key = f"{instance}/spool".encode()
         self._readers: dict[str, Callable[[bytes], int]] = {}
+        self._first_readers: dict[str, Callable[[bytes], int]] = {}
         for kind in KINDS:
             if kind.continuity in _BY_ID:
                 self._readers[kind.event_type] = _reader(kind.id_fields[0])
+                self._first_readers[kind.event_type] = _reader(kind.first_field or kind.id_fields[0])
+        self._begun: set[tuple[Route, bytes | None]] = set()
         self._marks: dict[Place, Mark] = {}
         self._before: dict[Place, Mark | None] = {}
         self._incomplete: set[Place] = set()
         self.spooled: int | None = None
         self._spooled_before: int | None = None
+
+    @classmethod
+    def of(cls, instance: str, marks: Mapping[Place, Mark]) -> ResumeState:
+        """One that knows these marks."""
+        state = cls(instance)
+        for place, mark in marks.items():
+            state._put(place, mark)
+        return state
 
     @property
     def marks(self) -> Mapping[Place, Mark]:
@@ -157,10 +168,32 @@ class ResumeState:
         """The same marks, to be moved on apart from these."""
         other = object.__new__(ResumeState)
         other.__dict__ = dict(self.__dict__)
-        other._marks, other._before, other._incomplete = dict(self._marks), {}, set(self._incomplete)
+        other._marks, other._before = dict(self._marks), {}
+        other._incomplete, other._begun = set(self._incomplete), set()
         return other
 
     # -- told what is written
+
+    def begin(self, batch: EventBatch) -> list[tuple[bytes, bytes]]:
+        """A batch is about to be written, without a transaction. Returns keys and values that must be written before.
+
+        They say of each series that nothing is known of where it begins. Without them a process that dies before the
+        first state is written would leave events that its successor does not know of.
+        """
+        fresh = {(event[3], event[1]) for event in batch.events} - self._begun
+        records = []
+        for value, key, timestamp_ms, route in batch.events if fresh else ():
+            if route.dead_letter or (route, key) not in fresh:
+                continue
+            fresh.discard((route, key))
+            self._begun.add((route, key))
+            read = self._first_readers.get(route.event_type)
+            if read is None or key is None or (place := Place(route.event_type, key.decode())) in self._marks:
+                continue
+            mark = Mark(read(value) - 1, timestamp_ms - 1)
+            self._move(place, mark)
+            records.append((self._key(place), msgspec.json.encode(mark)))
+        return records
 
     def apply(self, batch: EventBatch) -> None:
         """Move on over a batch that is written, or is about to be in the same transaction."""

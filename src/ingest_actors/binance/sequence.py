@@ -7,6 +7,7 @@ order, each as often as they like: every id leaves once, in order, except those 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from enum import Enum
 from typing import Generic, NamedTuple, TypeVar
 
@@ -60,19 +61,22 @@ class Sequence(Generic[I]):
     Args:
         next_id: the id that it goes on with; None: whatever comes first begins it.
         late: holes below it that may still be filled, ascending.
+        known_to: the highest id that is known to be there, though nothing that follows it may have come; None: none is.
 
     Attributes:
         next_id: as above, kept up to date.
         late: likewise.
+        known_to: as above.
         overtaken: events that had waited, and that nobody needs any more because another has all that they cover; for
             whoever counts them to take away.
     """
 
-    __slots__ = ("_held", "late", "next_id", "overtaken")
+    __slots__ = ("_held", "known_to", "late", "next_id", "overtaken")
 
-    def __init__(self, next_id: int | None = None, late: tuple[Hole, ...] = ()) -> None:
+    def __init__(self, next_id: int | None = None, late: Iterable[Hole] = (), known_to: int | None = None) -> None:
         self.next_id = next_id
         self.late = list(late)
+        self.known_to = known_to
         self.overtaken: list[I] = []
         self._held: list[_Held[I]] = []
 
@@ -80,6 +84,13 @@ class Sequence(Generic[I]):
     def held(self) -> int:
         """Events that wait for what is missing before them."""
         return len(self._held)
+
+    @property
+    def waits(self) -> bool:
+        """Whether something is missing that is waited for, so that whoever brings it must ask before it goes on."""
+        return bool(self._held) or (
+            self.known_to is not None and self.next_id is not None and self.next_id <= self.known_to
+        )
 
     def held_items(self) -> list[I]:
         """Those events, in order."""
@@ -91,7 +102,7 @@ class Sequence(Generic[I]):
         After `Fate.FRESH`, what waited for it is had by `release`.
 
         An event that overlaps one that waits and is not within it is held too: books are cut differently from
-        connection to connection.
+        connection to connection. Those that wait and are within it are overtaken, so firsts and lasts both ascend.
         """
         next_id = self.next_id
         if next_id is None or first <= next_id <= last:
@@ -102,7 +113,11 @@ class Sequence(Generic[I]):
         place = bisect_left(self._held, first, key=lambda held: held.first)
         if any(held.first <= first and last <= held.last for held in self._held[max(0, place - 1) : place + 1]):
             return Fate.DUPLICATE
-        self._held.insert(place, _Held(first, last, item))
+        end = place
+        while end < len(self._held) and self._held[end].last <= last:
+            end += 1
+        self.overtaken.extend(held.item for held in self._held[place:end])
+        self._held[place:end] = [_Held(first, last, item)]
         return Fate.HELD
 
     def release(self) -> list[I]:
@@ -122,13 +137,15 @@ class Sequence(Generic[I]):
         return released
 
     def holes(self) -> list[Hole]:
-        """What the held events wait for, ascending."""
+        """What the held events wait for, or is known to be there, ascending."""
         holes = []
         next_id = self.next_id
         for first, last, _ in self._held:
             if next_id is not None and first > next_id:
                 holes.append(Hole(next_id, first - 1))
             next_id = last + 1 if next_id is None else max(next_id, last + 1)
+        if self.known_to is not None and next_id is not None and next_id <= self.known_to:
+            holes.append(Hole(next_id, self.known_to))
         return holes
 
     def last_hole(self) -> Hole | None:

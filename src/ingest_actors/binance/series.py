@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ingest_actors.binance.gaps import Gap, State
-from ingest_actors.binance.sequence import Hole, Sequence
+from ingest_actors.binance.gaps import Gap, Reason, State
+from ingest_actors.binance.sequence import Sequence
 from ingest_actors.messages import Event, Route
+
+RECENT_IDS = 10_000
+"""Of a series that comes by two connections, an id so little behind the newest was there before, without a doubt: the
+other connection has brought it. What lies further back may be ids that have begun again."""
 
 ID_MAX = 2**63 - 1
 """Ids are signed 64-bit numbers from 0 on; what lies outside is none."""
@@ -31,11 +35,21 @@ class Series:
         held_since: when its oldest hole was found.
         suspects: events that seem to have been there before, and that nothing new has followed yet.
         suspected_since: when the first of them came.
+        resumed: it goes on where an earlier process ended, and nothing has come yet: why ids that are missing before
+            whatever comes first are missing.
+        withheld: what would have left, while it waits for something to be put before it; None: nothing waits so.
+        wait_s: how long what is missing is left to another connection that brings the same stream, seconds; 0: there
+            is none.
+        untold: why something is missing that no gap was opened for yet; None: nothing is.
+        spares: events that overlap the end of the series, cut differently by another connection, oldest first: what is
+            expected next may still come by itself.
+        spare_since: when the oldest of them came.
     """
 
     __slots__ = (
-        "by_ones", "gaps", "held_since", "hold_s", "latest_ms", "queued", "reached", "repairable", "route",
-        "sequence", "staged", "stream", "suspected_since", "suspects", "symbol", "touched",
+        "by_ones", "gaps", "held_since", "hold_s", "latest_ms", "queued", "reached", "repairable", "resumed",
+        "route", "sequence", "spare_since", "spares", "staged", "stream", "suspected_since", "suspects", "symbol",
+        "touched", "untold", "wait_s", "withheld",
     )  # fmt: skip
 
     def __init__(
@@ -57,26 +71,38 @@ class Series:
         self.held_since = 0.0
         self.suspects: list[Odd] = []
         self.suspected_since = 0.0
-
-    def resume(self, next_id: int, late: tuple[Hole, ...] = ()) -> None:
-        """Go on where an earlier process ended, before anything has come.
-
-        Args:
-            next_id: the id after the last one.
-            late: holes below it that may still be filled.
-        """
-        self.sequence = Sequence(next_id, late)
-        self.staged = next_id
+        self.resumed: Reason | None = None
+        self.withheld: list[Event | Journalled] | None = None
+        self.wait_s = 0.0
+        self.untold: Reason | None = None
+        self.spares: list[Odd] = []
+        self.spare_since = 0.0
 
     @property
     def unbegun(self) -> bool:
         """Whether nothing has come yet, so that whatever comes begins it."""
         return self.staged is None and self.reached is None and self.sequence.next_id is None
 
+    def knows(self, last: int, next_id: int | None) -> bool:
+        """Whether an event that ends on an id was surely brought before, by another connection.
+
+        Args:
+            last: the id.
+            next_id: how far the series has got.
+        """
+        return next_id is not None and self.wait_s > 0 and next_id - RECENT_IDS <= last < next_id
+
     @property
     def smooth(self) -> bool:
         """Whether the parser may go on by itself."""
-        return not self.queued and not self.sequence.held and not self.suspects and self.sequence.next_id is not None
+        return (
+            not self.queued
+            and not self.sequence.waits
+            and not self.suspects
+            and self.resumed is None
+            and self.withheld is None
+            and self.sequence.next_id is not None
+        )
 
 
 class Odd(NamedTuple):

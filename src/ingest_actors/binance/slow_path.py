@@ -180,7 +180,11 @@ class SlowPath:
         outcome.future_timestamps += late
         made = (event[:-1] + outcome.tails[lane.suffix], lane.key, time, lane.route)
         if lane.series is None or number is None:
-            outcome.events.append(made)
+            lead = outcome.lead(stream)
+            if lead is None:
+                outcome.events.append(made)
+            else:
+                outcome.sample(lead, made)
         else:
             outcome.offer(lane.series, self._first(members, lane, number, stream), number, made)
         return lane

@@ -8,7 +8,7 @@ Bans (HTTP 418, 429) are for an address, whatever connection asked too much: so 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 import trio
@@ -58,7 +58,7 @@ class Standing:
         self._hold = hold
         self._refused_until_s: dict[str, float] = {}
 
-    def turns(self, first: int) -> Iterator[str]:
+    def turns(self, first: int, avoid: Callable[[], Collection[str]] = tuple) -> Iterator[str]:
         """The endpoints for one connection's attempts, one after the other, without end.
 
         An endpoint that refuses this address is left out, as long as another does not.
@@ -66,11 +66,15 @@ class Standing:
         Args:
             first: which one begins; different connections begin with different ones, so that one dead endpoint does
                 not keep them all.
+            avoid: asked for endpoints that another is preferred to, if there is another that takes us: those of
+                connections with the same streams.
         """
         position = first
         while True:
             ahead = [(position + step) % len(self._endpoints) for step in range(len(self._endpoints))]
-            chosen = next((index for index in ahead if not self._refuses(self._endpoints[index])), ahead[0])
+            taking = [index for index in ahead if not self._refuses(self._endpoints[index])]
+            avoided = avoid()
+            chosen = next((index for index in taking if self._endpoints[index] not in avoided), (taking or ahead)[0])
             position = chosen + 1
             yield self._endpoints[chosen]
 

@@ -168,6 +168,11 @@ class StreamWatch:
             if self._latest.get(stream.event_type) is stream:
                 del self._latest[stream.event_type]
 
+    def keep_connections(self, names: AbstractSet[str]) -> None:
+        """Forget all connections but these."""
+        if not self._clocks.keys() <= names:
+            self._clocks = {name: clock for name, clock in self._clocks.items() if name in names}
+
     # -- questions
 
     def question(self, at: float) -> Question | None:

@@ -12,6 +12,8 @@ from ingest_actors.commands.output import say, say_table
 _SHOWN = 3
 """How many defects of a kind a cell names; `--format json` has them all."""
 
+_NO_REASON = "without a reason"
+
 _COLUMNS = (
     "symbol", "event type", "stream", "records", "first id", "last id", "missing", "explained", "duplicates",
     "out of order", "late", "altered", "wrong key", "in one topic only", "broken chain", "aggregates", "verdict",
@@ -60,6 +62,8 @@ def _topic(topic: TopicReport) -> str:
     if topic.absent:
         return f"{topic.name}: there is no such topic; nothing was compared with it"
     text = f"{topic.name}: {topic.records:,} records"
+    if topic.reasons:
+        text += f" ({', '.join(f'{count:,} {reason or _NO_REASON}' for reason, count in topic.reasons.items())})"
     if topic.first_time is not None and topic.last_time is not None:
         text += f" from {_time(topic.first_time)} to {_time(topic.last_time)}"
     if topic.role not in (Role.GAPS, Role.DEAD_LETTERS) and not topic.from_the_start:

@@ -28,6 +28,9 @@ class Format(StrEnum):
 def run(env_file: EnvFile = None) -> None:
     """Stream from the exchange into Kafka until stopped. SIGINT or SIGTERM drains and stops; a second stops at once.
 
+    SIGHUP reads the environment file again: symbols, stream types and the log level move over without a gap in what
+    stays; a change of anything else is refused, and then nothing changes.
+
     Exit codes: 0 clean stop; 1 failure; 2 bad settings; 75 gave up on the exchange or on Kafka, try again later;
     76 another writer took over, do not restart.
 
@@ -49,9 +52,10 @@ def run(env_file: EnvFile = None) -> None:
 
     import trio  # noqa: PLC0415 - not before the settings are known to be good
 
+    from ingest_actors.commands.reloading import reread_settings  # noqa: PLC0415
     from ingest_actors.commands.run import run_service  # noqa: PLC0415
 
-    raise typer.Exit(trio.run(partial(run_service, settings)))
+    raise typer.Exit(trio.run(partial(run_service, settings, reread=partial(reread_settings, env_file))))
 
 
 def plan(

@@ -113,6 +113,7 @@ def as_dict(
         "rest_weight": {
             "at_start": amounts.weight_at_start,
             "per_minute_max": amounts.weight_a_minute,
+            "book_snapshots": asdict(amounts.snapshots),
             "set_per_minute": settings.rest_weight_per_minute,
             "used_this_minute": exchange.used_weight,
         },

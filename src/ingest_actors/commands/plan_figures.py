@@ -10,12 +10,14 @@ from typing import Final
 
 from ingest_actors.binance.attempts import ATTEMPTS_MAX, ATTEMPTS_PERIOD_S, attempts_take_s
 from ingest_actors.binance.planning import SUBSCRIBE, assign, control_messages
-from ingest_actors.binance.rest import SYMBOLS_ASKED_MAX, WEIGHTS
+from ingest_actors.binance.rest import SYMBOLS_ASKED_MAX, WEIGHTS, depth_weight
 from ingest_actors.binance.session import MESSAGE_INTERVAL_S
+from ingest_actors.binance.stream_table import Repair, StreamTable
 from ingest_actors.binance.symbols import is_pattern
+from ingest_actors.binance.weight import URGENT_SHARE, WINDOW_S
 from ingest_actors.bounds import Bounds
 from ingest_actors.settings import Settings
-from ingest_actors.sources import SPARE_CONNECTIONS
+from ingest_actors.sources import asked_again, connections_max
 
 STATISTICS: Final = "ticker/24hr"
 """What the watch over the streams asks, at most once a minute and only when some are silent."""
@@ -41,6 +43,23 @@ class Carried:
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshots:
+    """Snapshots of books.
+
+    Attributes:
+        books: how many books there are.
+        weight: REST weight of one.
+        weight_a_minute: most that they use of a minute; the rest is left to the repair of gaps.
+        take_s: until each has been written once, at that pace, seconds.
+    """
+
+    books: int
+    weight: int
+    weight_a_minute: int
+    take_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """What settings amount to.
 
@@ -52,8 +71,10 @@ class Figures:
         ready_s: until all is subscribed, seconds; the network's own time is not in it.
         attempts_max: connection attempts that are made within `attempts_period_s`.
         attempts_period_s: seconds.
-        weight_at_start: REST weight of a start.
-        weight_a_minute: most REST weight a minute while it runs.
+        weight_listing: REST weight of asking what is listed.
+        weight_at_start: REST weight of a start, all books included.
+        weight_a_minute: most REST weight a minute while it runs, beside the repair of gaps.
+        snapshots: of books.
         memory: shares of `BUFFER_MAX_BYTES`, bytes.
     """
 
@@ -64,8 +85,10 @@ class Figures:
     ready_s: float
     attempts_max: int
     attempts_period_s: float
+    weight_listing: int
     weight_at_start: int
     weight_a_minute: int
+    snapshots: Snapshots
     memory: dict[str, int]
 
 
@@ -77,13 +100,14 @@ def figures(settings: Settings, streams: Sequence[str], *, asked_twice: bool = F
         streams: names of the streams that would be subscribed.
         asked_twice: some symbols are not listed, so that the exchange is asked for all.
     """
-    connections = tuple(_carried(carried) for carried in assign(streams).values())
+    connections = tuple(_carried(carried) for carried in assign(streams).values()) * settings.connections_per_stream
     open_s = attempts_take_s(len(connections))
     bounds = Bounds.of(settings.buffer_max_bytes, spool=settings.spool_dir is not None)
-    read_ahead = bounds.read_ahead_of_each(len(connections) + SPARE_CONNECTIONS)
+    read_ahead = bounds.read_ahead_of_each(connections_max(len(connections)))
     last_s = max((connection.subscribe_s for connection in connections), default=0.0)
-    info = WEIGHTS["exchangeInfo"]
     few = len(settings.binance_symbols) <= SYMBOLS_ASKED_MAX and not any(map(is_pattern, settings.binance_symbols))
+    listing = WEIGHTS["exchangeInfo"] * (2 if asked_twice and few else 1)
+    snapshots = _snapshots(settings, streams)
     return Figures(
         streams=len(streams),
         by_type=dict(Counter(stream if stream.startswith("!") else stream.partition("@")[2] for stream in streams)),
@@ -92,8 +116,12 @@ def figures(settings: Settings, streams: Sequence[str], *, asked_twice: bool = F
         ready_s=open_s + last_s,
         attempts_max=ATTEMPTS_MAX,
         attempts_period_s=ATTEMPTS_PERIOD_S,
-        weight_at_start=info * (2 if asked_twice and few else 1),
-        weight_a_minute=WEIGHTS.get(STATISTICS, 0),
+        weight_listing=listing,
+        weight_at_start=listing + snapshots.books * snapshots.weight,
+        weight_a_minute=WEIGHTS[STATISTICS]
+        + (WEIGHTS["exchangeInfo"] if asked_again(settings, unlisted=asked_twice) else 0)
+        + snapshots.weight_a_minute,
+        snapshots=snapshots,
         memory={
             "kafka_queue": bounds.sink,
             "batches": bounds.batches_mailbox,
@@ -103,6 +131,22 @@ def figures(settings: Settings, streams: Sequence[str], *, asked_twice: bool = F
             "read_ahead_of_each_connection": read_ahead,
             "read_ahead": read_ahead * len(connections),
         },
+    )
+
+
+def _snapshots(settings: Settings, streams: Sequence[str]) -> Snapshots:
+    table = StreamTable()
+    kinds = map(table.kind_of_stream, streams)
+    books = sum(kind is not None and kind.repair is Repair.BOOK_SNAPSHOT for kind in kinds)
+    weight = depth_weight(settings.depth_snapshot_limit)
+    pace = max(weight, settings.rest_weight_per_minute * (1 - URGENT_SHARE))
+    times = max(1.0, WINDOW_S / settings.depth_snapshot_interval_seconds)
+    at_once = int(pace // weight)
+    return Snapshots(
+        books=books,
+        weight=weight,
+        weight_a_minute=round(min(at_once * weight, books * weight * times)),
+        take_s=max(0, -(-books // at_once) - 1) * WINDOW_S,
     )
 
 

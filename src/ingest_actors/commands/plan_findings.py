@@ -119,9 +119,16 @@ def _figure_warnings(settings: Settings, figures: Figures) -> Iterator[str]:
             f"{connections} connections are more than the {figures.attempts_max} attempts within"
             f" {figures.attempts_period_s:g} s that keep within what the exchange allows an address"
         )
-    weight = max(figures.weight_at_start, figures.weight_a_minute)
+    snapshots = figures.snapshots
+    weight = max(figures.weight_listing, figures.weight_a_minute, snapshots.weight if snapshots.books else 0)
     if weight > settings.rest_weight_per_minute:
         yield f"REST_WEIGHT_PER_MINUTE={settings.rest_weight_per_minute}: {weight} are used in one minute"
+    if snapshots.take_s > settings.depth_snapshot_interval_seconds:
+        yield (
+            f"DEPTH_SNAPSHOT_INTERVAL_SECONDS={settings.depth_snapshot_interval_seconds:g}: {snapshots.books} books of"
+            f" weight {snapshots.weight} take {snapshots.take_s:.0f} s within {settings.rest_weight_per_minute} a"
+            " minute, so each is written that seldom; DEPTH_SNAPSHOT_LIMIT=100 or less weighs 5"
+        )
     share = settings.buffer_max_bytes // 8
     if figures.memory["read_ahead"] > share:
         yield (

@@ -35,15 +35,21 @@ def _amounts(settings: Settings, figures: Figures, exchange: Exchange) -> Sequen
     symbols = exchange.symbols
     rows = [
         ("symbols", "?" if symbols.found is None else f"{symbols.found:,}", _checked(exchange)),
-        ("streams", f"{figures.streams:,}", ", ".join(f"{count:,} {kind}" for kind, count in figures.by_type.items())),
+        ("streams", f"{figures.streams:,}", _by_type(settings, figures)),
         *_of_connections(figures),
-        ("REST weight", f"{figures.weight_at_start} at start", _weight(settings, figures, exchange)),
+        ("REST weight", f"{figures.weight_at_start:,} at start", _weight(settings, figures, exchange)),
+        *_books(settings, figures),
         ("memory", size_text(settings.buffer_max_bytes), _memory(figures.memory)),
     ]
     if exchange.clock_offset_ms is not None:
         remark = f"against this machine's; asked and answered in {exchange.round_trip_ms} ms"
         rows.append(("exchange's clock", f"{exchange.clock_offset_ms:+} ms", remark))
     return rows
+
+
+def _by_type(settings: Settings, figures: Figures) -> str:
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in figures.by_type.items())
+    return kinds if settings.connections_per_stream == 1 else f"{kinds}; each on two connections"
 
 
 def _of_connections(figures: Figures) -> Sequence[tuple[str, str, str]]:
@@ -74,7 +80,17 @@ def _checked(exchange: Exchange) -> str:
 def _weight(settings: Settings, figures: Figures, exchange: Exchange) -> str:
     used = f"; used of this minute: {exchange.used_weight}" if exchange.used_weight is not None else ""
     set_to = f"{settings.rest_weight_per_minute:,}"
-    return f"at most {figures.weight_a_minute} a minute afterwards; the exchange gives 6,000, set are {set_to}{used}"
+    return f"at most {figures.weight_a_minute:,} a minute afterwards; the exchange gives 6,000, set are {set_to}{used}"
+
+
+def _books(settings: Settings, figures: Figures) -> Sequence[tuple[str, str, str]]:
+    snapshots = figures.snapshots
+    if not snapshots.books:
+        return []
+    every = f"again every {_seconds(settings.depth_snapshot_interval_seconds)}"
+    within = f"within {_seconds(snapshots.take_s)}" if snapshots.take_s else "at once"
+    took = f"weight {snapshots.weight} each; all are written {within}, {every}"
+    return [("book snapshots", f"{snapshots.books:,}", took)]
 
 
 def _memory(memory: Mapping[str, int]) -> str:

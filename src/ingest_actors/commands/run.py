@@ -13,6 +13,7 @@ import trio
 
 from ingest_actors.commands.endings import EXIT_CLEAN, EXIT_FAILURE, exit_code_of, told
 from ingest_actors.commands.output import program_version
+from ingest_actors.commands.reloading import Reloader, Reread
 from ingest_actors.commands.signals import obey_signals
 from ingest_actors.console.http import serve_http
 from ingest_actors.errors import IngestError
@@ -22,12 +23,18 @@ from ingest_actors.service import Service
 from ingest_actors.settings import Settings
 
 
-async def run_service(settings: Settings, *, make: Callable[[Settings], Service] = Service) -> int:
+async def run_service(
+    settings: Settings,
+    *,
+    make: Callable[[Settings], Service] = Service,
+    reread: Callable[[], Reread] | None = None,
+) -> int:
     """Run one service until it is stopped or fails; never raises for what ends it.
 
     Args:
         settings: all that is needed.
         make: makes the service.
+        reread: reads the settings again upon SIGHUP; None = that needs a restart.
 
     Returns:
         The exit code.
@@ -42,7 +49,7 @@ async def run_service(settings: Settings, *, make: Callable[[Settings], Service]
     signals: list[signal.Signals] = []
     error: BaseException | None = None
     try:
-        await _run_with_company(service, settings, signals.append)
+        await _run_with_company(service, settings, signals.append, reread)
     except Exception as failure:  # noqa: BLE001 - whatever it is, it is told below
         error = told(failure)
     exit_code = _exit_code(service, error)
@@ -52,10 +59,26 @@ async def run_service(settings: Settings, *, make: Callable[[Settings], Service]
     return exit_code
 
 
-async def _run_with_company(service: Service, settings: Settings, told: Callable[[signal.Signals], None]) -> None:
-    """The service, those who look at it, and the signals that end it."""
+async def _run_with_company(
+    service: Service,
+    settings: Settings,
+    told: Callable[[signal.Signals], None],
+    reread: Callable[[], Reread] | None,
+) -> None:
+    """The service, those who look at it, and the signals that end or change it."""
+    reloader = None if reread is None else Reloader(service, reread)
     async with trio.open_nursery() as nursery:
-        await nursery.start(partial(obey_signals, stop=service.stop, cancel=service.cancel, told=partial(_tell, told)))
+        await nursery.start(
+            partial(
+                obey_signals,
+                stop=service.stop,
+                cancel=service.cancel,
+                told=partial(_tell, told),
+                reload=None if reloader is None else reloader.ask,
+            )
+        )
+        if reloader is not None:
+            nursery.start_soon(reloader.run)
         if settings.http_port is not None:
             url = await nursery.start(
                 partial(

@@ -1,4 +1,7 @@
-"""SIGINT and SIGTERM: the first drains and stops, the second stops at once, a third finds Python's own handlers."""
+"""Signals. SIGINT, SIGTERM: the first drains and stops, the second stops at once, a third finds Python's own handlers.
+
+SIGHUP reads the settings again, where somebody can.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ async def obey_signals(
     stop: Callable[[], None],
     cancel: Callable[[], None],
     told: Callable[[signal.Signals], None] = lambda _: None,
+    reload: Callable[[], None] | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Turn signals into calls; returns after the second that stops. Needs the main thread.
@@ -26,6 +30,7 @@ async def obey_signals(
         stop: begins the drain.
         cancel: ends everything at once.
         told: called with each signal that stops, first of all.
+        reload: has the settings read again; None = that needs a restart.
         task_status: started once signals are received.
     """
     log = get_logger()
@@ -35,7 +40,10 @@ async def obey_signals(
         async for received_number in received:
             number = signal.Signals(received_number)
             if number == signal.SIGHUP:
-                log.warning("reload_refused", signal="SIGHUP", hint="a change of settings needs a restart")
+                if reload is None:
+                    log.warning("reload_refused", signal="SIGHUP", hint="a change of settings needs a restart")
+                else:
+                    reload()
                 continue
             told(number)
             action = next(act)

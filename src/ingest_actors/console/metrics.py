@@ -114,7 +114,8 @@ def _connections(status: Status) -> Iterator[Metric]:
     states = dict.fromkeys(CONNECTION_STATES, 0)
     for connection in status.connections:
         states[connection.state] = states.get(connection.state, 0) + 1
-    yield _gauge("connections", "Planned connections.", "state", states)
+    states |= {"replacing": status.connections_replacing, "draining": status.connections_draining}
+    yield _gauge("connections", "Planned connections, and those that replace one or drain.", "state", states)
     streams = {
         "wanted": status.streams_wanted,
         "listed": status.streams_listed,

@@ -16,8 +16,7 @@ from ingest_actors.console.http import serve_http
 from ingest_actors.demo.ledger_table import balances, ledger_table
 from ingest_actors.demo.screen import show_lines, show_screen
 from ingest_actors.demo.view import Addresses
-from ingest_actors.kafka.librdkafka import LibrdkafkaSink
-from ingest_actors.kafka.opening import open_sink
+from ingest_actors.kafka.opening import KafkaSink, open_sink
 from ingest_actors.network import real_network
 from ingest_actors.nursery import open_nursery
 from ingest_actors.proxies import Proxies
@@ -114,7 +113,7 @@ def _settings(options: DemoOptions, ws_url: str, rest_url: str) -> Settings:
 
 async def _run_in_company(
     service: Service,
-    sink: LibrdkafkaSink,
+    sink: KafkaSink,
     options: DemoOptions,
     *,
     announce: Callable[[dict[str, object]], None],

@@ -113,6 +113,10 @@ class AsyncIngest:
         """As `Ingest.status`."""
         return self._client.status()
 
+    async def reload(self, settings: Settings) -> None:
+        """As `Ingest.reload`."""
+        await anyio.to_thread.run_sync(self._client.reload, settings, abandon_on_cancel=True)
+
     async def wait_ready(self) -> bool:
         """As `Ingest.wait_ready`."""
         return await anyio.to_thread.run_sync(self._client.wait_ready, abandon_on_cancel=True)

@@ -82,6 +82,22 @@ class IngestClient:
         """As `Ingest.status`; raises as `get_metrics` does."""
         return self.ask(Service.status)
 
+    def reload(self, settings: Settings) -> None:
+        """As `Ingest.reload`; raises as `get_metrics` does, besides.
+
+        Raises:
+            RuntimeError: the service has ended.
+        """
+        self._check()
+        service, token = self._service, self._token
+        if service is None or token is None:
+            raise RuntimeError("the service is not running: call start_in_background() first")
+        try:
+            trio.from_thread.run(service.reload, settings, trio_token=token)
+        except (trio.RunFinishedError, trio.Cancelled):
+            self._check()
+            raise RuntimeError("the service has ended") from None
+
     def stop(self, timeout_s: float | None = None) -> None:
         """Drain, stop and wait for the thread; idempotent, and possible before the service is ready.
 

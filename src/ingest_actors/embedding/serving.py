@@ -31,6 +31,20 @@ class Ingest:
         """A full picture of the service, right now."""
         return self._service.status()
 
+    async def reload(self, settings: Settings) -> None:
+        """Take over other symbols and stream types, without a gap in what stays.
+
+        Returns when everything that is wanted now is subscribed. `LOG_LEVEL` may differ too, but logging is the host's.
+
+        Args:
+            settings: as they shall be; all that needs a restart must be as it was.
+
+        Raises:
+            SettingsError: they cannot be taken over; everything stays as it was.
+            ExchangeUnreachable, RequestRefused: the exchange could not be asked what they amount to; likewise.
+        """
+        await self._service.reload(settings)
+
     async def wait_ready(self) -> bool:
         """Wait until every planned connection is subscribed and Kafka accepts; at once when that is so.
 

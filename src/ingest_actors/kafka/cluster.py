@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (
     AclOperation,
     AdminClient,
@@ -20,6 +20,7 @@ from confluent_kafka.admin import (
     ConfigResource,
     NewPartitions,
     NewTopic,
+    OffsetSpec,
     ResourceType,
 )
 
@@ -128,6 +129,29 @@ class Cluster:
             for topic, description in found.items()
             if not isinstance(description, int) and description.authorized_operations
         }
+
+    def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        """The offset after the last record of each partition, whether it is committed yet or not.
+
+        Raises:
+            SinkUnreachable: no answer, or no right.
+        """
+        deadline = time.monotonic() + _SETTLE_S
+        while True:
+            latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+            places = {TopicPartition(topic, number): latest for number in partitions}
+            asked = self._admin.list_offsets(
+                places, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=self._timeout_s
+            )
+            try:
+                return {place.partition: future.result().offset for place, future in asked.items()}
+            except KafkaException as error:
+                # A partition that was made a moment ago, or whose broker has just gone, has no leader yet.
+                if not error.args[0].retriable() and error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+                    raise refused(self.target, error.args[0], topic=topic) from error
+                if time.monotonic() > deadline:
+                    raise refused(self.target, error.args[0], topic=topic) from error
+            time.sleep(_ASK_S / 10)
 
     def create_topics(self, topics: Sequence[NewTopic]) -> None:
         """Create topics; one that somebody else has just created counts as created. Raises SinkUnreachable."""

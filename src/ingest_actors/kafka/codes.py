@@ -12,6 +12,7 @@ ALL_BROKERS_DOWN: int = KafkaError._ALL_BROKERS_DOWN
 AUTHENTICATION: int = KafkaError._AUTHENTICATION
 AUTO_OFFSET_RESET: int = KafkaError._AUTO_OFFSET_RESET
 FATAL: int = KafkaError._FATAL
+FENCED: int = KafkaError._FENCED
 GAPLESS_GUARANTEE: int = KafkaError._GAPLESS_GUARANTEE
 INVALID_ARG: int = KafkaError._INVALID_ARG
 INVALID_DIFFERENT_RECORD: int = KafkaError._INVALID_DIFFERENT_RECORD
@@ -21,3 +22,6 @@ PURGE_QUEUE: int = KafkaError._PURGE_QUEUE
 RESOLVE: int = KafkaError._RESOLVE
 SSL: int = KafkaError._SSL
 TRANSPORT: int = KafkaError._TRANSPORT
+
+CONSEQUENCES = frozenset({PURGE_QUEUE, PURGE_INFLIGHT, FATAL, INVALID_DIFFERENT_RECORD})
+"""What is said of records that came back because of others."""

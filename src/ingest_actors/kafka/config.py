@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ingest_actors.errors import SettingsError
 from ingest_actors.kafka.option_rules import is_secret_option, option_name, option_problems
 from ingest_actors.settings import Settings
 
-__all__ = ["client_options", "is_secret_option", "option_problems", "producer_options"]
+__all__ = ["client_options", "is_secret_option", "option_problems", "producer_options", "transactional_options"]
 
 Options = dict[str, str | int | float | bool]
 
@@ -102,6 +104,29 @@ def producer_options(
         # Without idempotence only one request at a time keeps the order over a retry.
         options |= {"enable.idempotence": False, "max.in.flight.requests.per.connection": 1}
     return options
+
+
+def transactional_options(
+    options: Mapping[str, str | int | float | bool], *, instance: str, timeout_ms: int
+) -> Options:
+    """Options of a producer that writes in transactions.
+
+    Args:
+        options: see `producer_options`.
+        instance: `INSTANCE_NAME`; of two producers with the same the later one goes on.
+        timeout_ms: how long a transaction may stay open before the broker ends it.
+    """
+    return {
+        **options,
+        "transactional.id": transactional_id(instance),
+        "transaction.timeout.ms": timeout_ms,
+        "enable.gapless.guarantee": False,  # the transaction is aborted instead
+    }
+
+
+def transactional_id(instance: str) -> str:
+    """The transactional id of an instance; rights can be given for the prefix, which is its name."""
+    return f"{instance}-writer"
 
 
 def _password(settings: Settings) -> str | None:

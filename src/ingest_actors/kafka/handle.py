@@ -38,6 +38,11 @@ class ProducerHandle:
         self.produce = self._producer.produce
         self._poll = self._producer.poll
 
+    @property
+    def _live(self) -> Producer:
+        assert self._producer is not None, "it is closed"
+        return self._producer
+
     def poll(self) -> None:
         """Run the callbacks that are due. Fatal errors come out of here as `fatal`."""
         try:

@@ -13,11 +13,14 @@ from ingest_actors.errors import SinkBroken
 from ingest_actors.kafka.accepted import Accepted, RecordId
 from ingest_actors.kafka.handle import ProducerHandle
 from ingest_actors.kafka.health import CONFIRM_S, Health
+from ingest_actors.kafka.letters import Letter, wall_clock_ms
 from ingest_actors.kafka.limits import Limits
 from ingest_actors.kafka.owed import RECORD_FAULTS
 from ingest_actors.kafka.recovery import Recovery
+from ingest_actors.kafka.replies import Replies
+from ingest_actors.kafka.state_writer import StateWriter
 from ingest_actors.messages import EventBatch
-from ingest_actors.protocols import Acknowledgement, Refusal, SinkStatus
+from ingest_actors.protocols import Acknowledgement, Progress, Refusal, SinkStatus
 
 EVENTS_BETWEEN_YIELDS = 1_000
 """Handing over keeps the loop for about 2.5 ms at most, however large the batch."""
@@ -55,6 +58,12 @@ class LibrdkafkaSink:
             the topics take.
         limits: what the topics take, as read at start.
         read_limits: asks again.
+        letter: makes dead letters of events that the brokers refuse; an event is acknowledged as refused once its
+            letter is written. None: whoever offered it sees to that.
+        state: the resume state, moved on by what is acknowledged; None: there is none.
+        progress: the same, as it was read at start.
+        away_s: how long nobody wrote before this sink was opened, seconds; None: nobody ever did, or nobody asked.
+        clock_ms: wall clock, ms since the epoch.
         health: judges whether the brokers can be reached.
         bootstrap_servers: where the brokers are, for whoever wants to look in.
         on_close: called at the end of `aclose`.
@@ -66,11 +75,20 @@ class LibrdkafkaSink:
         limits: Limits,
         *,
         read_limits: Callable[[], Awaitable[Limits]],
+        letter: Letter | None = None,
+        state: StateWriter | None = None,
+        progress: Progress[Any] | None = None,
+        away_s: float | None = None,
+        clock_ms: Callable[[], int] = wall_clock_ms,
         health: Health | None = None,
         bootstrap_servers: str = "",
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self.bootstrap_servers = bootstrap_servers
+        self.progress = progress
+        self.away_s = away_s
+        self._replies = None if letter is None else Replies(letter, clock_ms)
+        self._state = state
         self._on_close = on_close
         self._make_options = make_options
         self._limits = limits
@@ -101,6 +119,49 @@ class LibrdkafkaSink:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._raise_if_broken()
         accepted = self._interrupted.get(id(batch)) or self._begin(batch)
+        if self._state is not None:
+            await self._state.begin(batch)
+        await self._hand_over(accepted)
+        del self._interrupted[id(batch)]
+        self._order.append(accepted)
+        self._work.set()
+
+    async def acknowledged(self) -> Acknowledgement:
+        """Wait until the oldest accepted batch is settled, and the dead letters of what was refused are written.
+
+        Raises:
+            SinkBroken: see `reset`.
+            SecondWriter: another process with the same `INSTANCE_NAME` was started later.
+            SinkUnreachable: a dead letter is refused.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        order = self._order
+        state = self._state
+        if state is not None:
+            state.drive()
+        await self._settled(lambda: order[0] if order else None)
+        letters = await self._reply(order[0]) if order[0].refused else None
+        accepted = order.popleft()
+        self._records.update(accepted.records_by_topic())
+        if state is not None:
+            state.acknowledged(accepted.batch)
+        return accepted.acknowledgement()._replace(letters=letters) if letters else accepted.acknowledgement()
+
+    async def _reply(self, accepted: Accepted) -> EventBatch | None:
+        """Write the dead letters of a batch's refused events; cancelled, it goes on when called again."""
+        if self._replies is None:
+            return None
+        while True:
+            self._serial += 1
+            written = self._replies.to(accepted, self._failing, self._limits, self._serial)
+            await self._hand_over(written)
+            await self._settled(lambda: written)  # noqa: B023 - it is done when this returns
+            if not written.refused:
+                self._records.update(written.records_by_topic())
+                return self._replies.done(accepted)
+
+    async def _hand_over(self, accepted: Accepted) -> None:
+        """Hand over what is left of a batch; waits while the queue is full."""
         while True:
             try:
                 if not self._in_trouble:
@@ -118,28 +179,21 @@ class LibrdkafkaSink:
                 break
             else:
                 await trio.lowlevel.checkpoint()
-        del self._interrupted[id(batch)]
-        self._order.append(accepted)
-        self._work.set()
 
-    async def acknowledged(self) -> Acknowledgement:
-        """Wait until the oldest accepted batch is settled.
-
-        Raises:
-            SinkBroken: see `reset`.
-        """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        order = self._order
-        while not (order and order[0].settled):
+    async def _settled(self, which: Callable[[], Accepted | None]) -> None:
+        """Wait until there is such a batch and it is settled."""
+        while True:
+            accepted = which()
+            if accepted is not None and accepted.settled:
+                return
             self._raise_if_broken()
             self._poll()
+            if self._state is not None:
+                self._state.drive()
             if self._in_trouble:
                 await self._recover()
-            elif not (order and order[0].settled):
+            elif accepted is None or not accepted.settled:
                 await self._pause()
-        accepted = order.popleft()
-        self._records.update(accepted.records_by_topic())
-        return accepted.acknowledgement()
 
     async def reset(self) -> None:
         """Make a fresh producer; every unacknowledged batch is to be offered again, in order.
@@ -155,6 +209,8 @@ class LibrdkafkaSink:
             id(batch.batch): (batch, sorted({*batch.owed, *batch.remaining()})) for batch in batches if not batch.left
         }
         self._interrupted = {}
+        if self._replies is not None:
+            self._replies.clear()
         self._order = deque()
         self._failing = []
         self._recovery = None
@@ -175,11 +231,15 @@ class LibrdkafkaSink:
         )
 
     async def aclose(self) -> None:
-        """Let go of the producer and of all that it still holds."""
-        if self._recovery is not None:
-            await self._recovery.aclose()
-        await self._handle.aclose()
-        self._on_close()
+        """Write the last resume state, and let go of the producer and of all that it still holds."""
+        try:
+            if self._state is not None:
+                await self._state.aclose()
+        finally:
+            if self._recovery is not None:
+                await self._recovery.aclose()
+            await self._handle.aclose()
+            self._on_close()
 
     def _begin(self, batch: EventBatch) -> Accepted:
         known, todo = self._known.pop(id(batch), (None, None))
@@ -203,7 +263,8 @@ class LibrdkafkaSink:
         return bool(self._failing) or self._handle.fatal is not None
 
     def _batches(self) -> list[Accepted]:
-        return sorted([*self._order, *self._interrupted.values()], key=lambda batch: batch.serial)
+        replies = [] if self._replies is None else self._replies.batches
+        return sorted([*self._order, *self._interrupted.values(), *replies], key=lambda batch: batch.serial)
 
     def _raise_if_broken(self) -> None:
         if self._broken is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -15,28 +16,54 @@ from ingest_actors.kafka.cluster import Cluster
 from ingest_actors.kafka.config import client_options, producer_options
 from ingest_actors.kafka.diagnosis import lacks_right, refused
 from ingest_actors.kafka.embedded import EmbeddedCluster
+from ingest_actors.kafka.letters import Letter, wall_clock_ms
 from ingest_actors.kafka.librdkafka import LibrdkafkaSink
 from ingest_actors.kafka.limits import Limits
+from ingest_actors.kafka.opening_state import open_state
+from ingest_actors.kafka.opening_transactional import TRANSACTION_TIMEOUT_MS, open_transactional
 from ingest_actors.kafka.topics import create_missing, desired_topics, read_limits
+from ingest_actors.kafka.transactional import TransactionalSink
+from ingest_actors.protocols import Progress
 from ingest_actors.settings import Settings
 
 EMBEDDED = "embedded"
 
+KafkaSink = LibrdkafkaSink | TransactionalSink
 
-async def open_sink(settings: Settings, *, queue_bytes: int | None = None, timeout_s: float = 8.0) -> LibrdkafkaSink:
-    """Make the producer, once the cluster has answered and every topic is there.
+
+async def open_sink(
+    settings: Settings,
+    *,
+    queue_bytes: int | None = None,
+    timeout_s: float = 8.0,
+    progress: Progress[Any] | None = None,
+    letter: Letter | None = None,
+    transaction_timeout_ms: int = TRANSACTION_TIMEOUT_MS,
+    clock_ms: Callable[[], int] = wall_clock_ms,
+) -> KafkaSink:
+    """Make the producer, once the cluster has answered, every topic is there, and the resume state is read.
 
     With ``KAFKA_BOOTSTRAP_SERVERS=embedded`` the in-process cluster is started too and ends with the sink; the sink's
-    `bootstrap_servers` tells where it listens.
+    `bootstrap_servers` tells where it listens. It keeps nothing, so there is no state to read or write.
 
     Args:
         settings: where, how, which topics.
         queue_bytes: bound on librdkafka's queue; half of ``BUFFER_MAX_BYTES`` when left out.
         timeout_s: bound on reaching the cluster, and on each question to it.
+        progress: takes in the resume state, and is moved on with what is written; None: no state is read or written.
+        letter: makes dead letters of events that the brokers refuse, which the sink then writes itself, before or
+            together with whatever says that those events are dealt with; None: whoever offered them sees to that.
+        transaction_timeout_ms: how long a transaction may stay open.
+        clock_ms: wall clock, ms since the epoch.
+
+    Returns:
+        The sink. Its `progress` is the one given, and its `away_s` tells how many seconds ago a writer of this
+        instance last wrote; None: never.
 
     Raises:
-        SinkUnreachable: one attempt failed, and why. Told within 10 s.
+        SinkUnreachable: one attempt failed, and why. Told within 10 s, unless much of the state topic is to be read.
         SettingsError: the password file cannot be read.
+        JournalTooNew, StateUnreadable: see `state_topic.read_state`.
     """
     with ExitStack() as undo:
         embedded = None
@@ -65,9 +92,40 @@ async def open_sink(settings: Settings, *, queue_bytes: int | None = None, timeo
                 )
             )
 
+        if settings.kafka_delivery == "exactly_once":
+            return await open_transactional(
+                settings,
+                make_options=make_options,
+                limits=limits,
+                read_limits=read_again,
+                progress=progress,
+                letter=letter,
+                timeout_s=timeout_s,
+                transaction_timeout_ms=transaction_timeout_ms,
+                clock_ms=clock_ms,
+            )
+        kept = None
+        if progress is not None and not embedded:
+            kept = await open_state(
+                settings,
+                make_options=make_options,
+                limits=limits,
+                progress=progress,
+                timeout_s=timeout_s,
+                clock_ms=clock_ms,
+            )
         try:
             sink = LibrdkafkaSink(
-                make_options, limits, read_limits=read_again, bootstrap_servers=servers, on_close=undo.pop_all().close
+                make_options,
+                limits,
+                read_limits=read_again,
+                letter=letter,
+                state=kept and kept.writer,
+                progress=progress,
+                away_s=kept and kept.away_s,
+                clock_ms=clock_ms,
+                bootstrap_servers=servers,
+                on_close=undo.pop_all().close,
             )
         except KafkaException as error:
             raise refused(servers, error.args[0]) from error

@@ -61,6 +61,7 @@ class TopicReader:
 
     def __init__(self, settings: Settings, *, timeout_s: float = 10.0) -> None:
         options = client_options(settings)
+        self._options = options
         self.target = str(options["bootstrap.servers"])
         self._timeout_s = timeout_s
         self._errors: list[KafkaError] = []
@@ -111,6 +112,26 @@ class TopicReader:
             end = min(stops.get(number, high), high)
             parts[number] = Part(begin, max(begin, end), cut=low > 0 and begin == low)
         return parts
+
+    def last_parts(self, topic: str, *, last: int | None, decided: bool) -> dict[int, Part]:
+        """The ends of all partitions of a topic.
+
+        Args:
+            topic: its name.
+            last: so many offsets of each; None: all of it.
+            decided: only what is committed by now. Otherwise all that is written: `read` waits until it is decided.
+
+        Raises:
+            SinkUnreachable: no answer, or no right.
+        """
+        parts = self.parts(topic)
+        if not decided and parts:
+            with Cluster(self._options, timeout_s=self._timeout_s) as cluster:
+                ends = cluster.ends(topic, parts)
+            parts = {number: part._replace(end=max(part.end, ends[number])) for number, part in parts.items()}
+        if last is None:
+            return parts
+        return {number: part._replace(begin=max(part.begin, part.end - last)) for number, part in parts.items()}
 
     async def read(self, topic: str, parts: Mapping[int, Part]) -> AsyncGenerator[dict[int, list[Message]], None]:
         """Read parts of a topic. Close the generator (`contextlib.aclosing`).

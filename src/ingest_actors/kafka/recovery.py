@@ -209,8 +209,5 @@ class Recovery:
         for handle in (self._careful, self._broken):
             if handle is not None and handle.fatal is not None:
                 return handle.fatal.str()
-        own = [detail for code, detail in self._codes.values() if code not in _CONSEQUENCES]
+        own = [detail for code, detail in self._codes.values() if code not in codes.CONSEQUENCES]
         return own[0] if own else "records were given back"
-
-
-_CONSEQUENCES = frozenset({codes.PURGE_QUEUE, codes.PURGE_INFLIGHT, codes.FATAL})

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import trio
 
-from ingest_actors.binance.rest import RestClient
+from ingest_actors.binance.rest import RestClient, depth_weight
 from ingest_actors.binance.rest_errors import RequestRefused
 from ingest_actors.errors import ExchangeUnreachable
 from ingest_actors.recordings.lines import symbol_of
@@ -27,9 +27,6 @@ PAUSE_S: Final = 2.0
 """Before a question is asked again, when the exchange does not say how long to wait."""
 
 _INFO_WEIGHT: Final = 20
-_DEPTH_WEIGHTS: Final = ((100, 5), (500, 25), (1000, 50), (5000, 250))
-"""By the most levels that are asked for; by the exchange's documentation of July 2026."""
-
 _DIFF_DEPTH: Final = frozenset({"depth", "depth@100ms", "depth@1000ms"})
 
 
@@ -49,7 +46,7 @@ def questions(streams: Sequence[str], *, depth_limit: int) -> Iterator[Question]
         depth_limit: levels of a book.
     """
     with_depth = dict.fromkeys(symbol_of(name) for name in streams if name.partition("@")[2] in _DIFF_DEPTH)
-    weight = next((weight for most, weight in _DEPTH_WEIGHTS if depth_limit <= most), _DEPTH_WEIGHTS[-1][1])
+    weight = depth_weight(depth_limit)
     for symbol in with_depth:
         yield Question("depth", {"symbol": symbol, "limit": depth_limit}, weight)
     symbols = iter(dict.fromkeys(symbol for name in streams if (symbol := symbol_of(name))))

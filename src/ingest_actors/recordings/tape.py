@@ -30,13 +30,11 @@ class Tape:
 
     Attributes:
         waiting_bytes: kept and not written yet.
-        last_kept_ns: receipt of the newest message, ns since the epoch; 0 = none came.
         blank: nothing was ever kept, not even that a connection opened.
     """
 
     def __init__(self, writer: RecordingWriter) -> None:
         self.waiting_bytes = 0
-        self.last_kept_ns = 0
         self.blank = True
         self._writer = writer
         self._waiting: list[FrameBatch | bytes] = []
@@ -45,7 +43,6 @@ class Tape:
 
     def keep(self, batch: FrameBatch) -> None:
         """Take in messages; never waits. `wait_for_room` says when to."""
-        self.last_kept_ns = batch.received_at_ns
         self._take_in(batch, batch.size_bytes)
 
     def say(self, line: bytes) -> None:

@@ -79,15 +79,13 @@ class KafkaSettings(BaseModel):
         Spec(
             "`exactly_once` = transactions that cover all topics and the resume state.",
             one_of("at_least_once", "exactly_once"),
-            later="`exactly_once` is not in this version and is refused.",
         ),
     ] = "at_least_once"
     kafka_commit_interval_ms: Annotated[
         int,
         Spec(
-            "How often a transaction is committed, ms.",
+            "How often a transaction is committed with `KAFKA_DELIVERY=exactly_once`, ms.",
             whole(1, 60_000),
-            later="Takes effect with `KAFKA_DELIVERY=exactly_once`, which is not in this version.",
         ),
     ] = 100
     kafka_security_protocol: Annotated[

@@ -56,6 +56,16 @@ def others_of_file(env_file: str | Path, names: Collection[str]) -> dict[str, st
     return {name: value for name, value in _read_file(Path(env_file), Gathered()).items() if name in names}
 
 
+def names_in(env_file: str | Path, fields: Collection[str]) -> list[str]:
+    """Names of settings that a file gives; none when it cannot be read, which `gather` tells."""
+    names = {name.upper() for name in fields}
+    return [
+        name
+        for name in _read_file(Path(env_file), Gathered())
+        if name in names or any(name.startswith(prefix) for prefix in PREFIXES)
+    ]
+
+
 def is_injected(name: str, value: str) -> bool:
     """Whether a container platform sets such a variable by itself, for a service that happens to be called so."""
     if name.endswith("_PORT") and _INJECTED_PORT.fullmatch(value):

@@ -14,8 +14,6 @@ from ingest_actors.settings.values import listed, matching, none_or, number, one
 _SYMBOL = matching(r"[\w\-.*?\[\]!]{1,50}", "symbols", upper=True)
 _STREAM_TYPE = matching(r"!?[A-Za-z][\w.+:\-]*(@[\w.+:\-]+)*", "stream types")
 _BACKFILL = none_or(listed(one_of("trade", "aggTrade"), "series: trade, aggTrade"))
-_LATER_SNAPSHOTS = "Takes effect with book snapshots, which are not in this version."
-_LATER_RESUME = "Takes effect with the resume of a restart, which is not in this version."
 
 
 class ExchangeSettings(BaseModel):
@@ -66,17 +64,17 @@ class ExchangeSettings(BaseModel):
     connections_per_stream: Annotated[
         int,
         Spec(
-            "`2` = every stream on two connections, deduplicated.",
+            "`2` = every stream on two connections, on different endpoints if several are given, deduplicated: the loss"
+            " of one is not seen in the record.",
             whole(1, 2),
-            later="`2` is not in this version and is refused.",
         ),
     ] = 1
     ws_rotate_after_seconds: Annotated[
         float,
         Spec(
-            "A connection is replaced, overlapping, before the exchange ends it at 24 h (86400 s); staggered.",
+            "A connection is replaced, overlapping, before the exchange ends it at 24 h (86400 s); staggered, so that"
+            " each is replaced within the last tenth of this time.",
             number(60, 86_340),
-            later="Takes effect with replacements that overlap, which are not in this version.",
         ),
     ] = 82_800.0
     ws_message_max_bytes: Annotated[
@@ -117,12 +115,9 @@ class ExchangeSettings(BaseModel):
         Spec(
             "A book snapshot is written this often, s, so that readers who come late find a book.",
             number(1, 86_400),
-            later=_LATER_SNAPSHOTS,
         ),
     ] = 3600.0
-    depth_snapshot_limit: Annotated[
-        int, Spec("Price levels a side of a book snapshot.", whole(1, 5000), later=_LATER_SNAPSHOTS)
-    ] = 1000
+    depth_snapshot_limit: Annotated[int, Spec("Price levels a side of a book snapshot.", whole(1, 5000))] = 1000
     backfill: Annotated[
         tuple[str, ...],
         Spec(
@@ -150,6 +145,5 @@ class ExchangeSettings(BaseModel):
             "A hole older than this, s, is not repaired by a restart: it is journalled as lost, and the service begins"
             " at the live edge.",
             number(0, 604_800),
-            later=_LATER_RESUME,
         ),
     ] = 3600.0

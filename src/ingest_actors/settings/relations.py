@@ -37,7 +37,6 @@ class Problem(NamedTuple):
 
 def problems(settings: Settings) -> Iterator[Problem]:
     """Every relation that does not hold."""
-    yield from _not_in_this_version(settings)
     yield from _topics(settings)
     yield from _delivery(settings)
     yield from _embedded(settings)
@@ -46,18 +45,6 @@ def problems(settings: Settings) -> Iterator[Problem]:
     yield from _tls(settings)
     yield from _memory(settings)
     yield from _spool(settings)
-
-
-def _not_in_this_version(settings: Settings) -> Iterator[Problem]:
-    """THE list of what is known by name and not built yet; asking for it is refused rather than ignored."""
-    if settings.kafka_delivery == "exactly_once":
-        yield _later("kafka_delivery", "exactly_once", "at_least_once")
-    if settings.connections_per_stream != 1:
-        yield _later("connections_per_stream", settings.connections_per_stream, "1")
-
-
-def _later(field: str, value: object, accepted: str) -> Problem:
-    return Problem((field,), f"{field.upper()}={value!r}: not available in this version; accepted: {accepted}")
 
 
 def _topics(settings: Settings) -> Iterator[Problem]:

@@ -20,7 +20,6 @@ from ingest_actors.simulator.fault_actions import (
     LoseSubscriptions,
     Mute,
     ServerShutdown,
-    Slow,
 )
 from ingest_actors.simulator.fault_frames import garbage
 from ingest_actors.simulator.fault_surgery import Armed
@@ -126,11 +125,6 @@ class ConnectionFaults:
                 if isinstance(fault.action, kind) and now_s < until_s:
                     return fault.action
         return None
-
-    @property
-    def slows(self) -> bool:
-        """Whether a slow line has begun; it may be over."""
-        return any(isinstance(fault.action, Slow) for fault, _ in self._lasting)
 
     def _pass(self, frames: Sequence[bytes], streams: Sequence[str], now_s: float) -> Iterator[Step]:
         """Frames one by one, between the triggers."""

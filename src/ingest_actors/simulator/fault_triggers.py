@@ -62,7 +62,7 @@ class Trigger:
         next_s: when it is due by the clock; infinite when the clock has no say, or when it is over.
     """
 
-    __slots__ = ("_counted", "_left", "_period", "_random", "_since", "fault", "next_s", "number", "rule")
+    __slots__ = ("_counted", "_left", "_period", "_random", "fault", "next_s", "number", "rule")
 
     def __init__(self, rule: Rule, number: int, opened_s: float, *, times: int | None = None) -> None:
         fault = self.fault = rule.fault
@@ -73,7 +73,6 @@ class Trigger:
         is_random = fault.every_s is not None or fault.probability is not None
         self._left: float = times or fault.times or (math.inf if is_random else 1)
         self._counted = 0
-        self._since = opened_s
         self._period = 0.0
         self._schedule(opened_s)
 

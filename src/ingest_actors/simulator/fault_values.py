@@ -51,11 +51,6 @@ def problems_of(thing: Any) -> list[str]:
     return problems
 
 
-def accepted_by(entry: dataclasses.Field[Any]) -> str:
-    """What a field accepts, in words."""
-    return str(entry.metadata[_KEY].text)
-
-
 def given(thing: Any) -> dict[str, Any]:
     """The fields of a dataclass that differ from their defaults, in the order of the class."""
     entries = dataclasses.fields(thing)

@@ -85,7 +85,7 @@ async def with_spool(
             hint = "nothing of it is written; trades come again from REST, other events do not"
             announce("spool_set_aside", level="error", file=str(aside[0]), cause=aside[1], hint=hint)
         chunk_bytes = max(min(CHUNK_BYTES_MAX, settings.spool_max_bytes // 8, window_bytes // 8), 1)
-        await _look_through(disk, drained=drained, marks=marks, chunk_bytes=chunk_bytes, announce=announce)
+        left_at_ms = await _look_through(disk, drained=drained, marks=marks, chunk_bytes=chunk_bytes, announce=announce)
         _tell_space(settings, file, announce)
         return SpoolingSink(
             sink,
@@ -95,6 +95,7 @@ async def with_spool(
             announce=announce,
             clock_ms=clock_ms,
             last=drained or 0,
+            left_at_ms=left_at_ms,
             let_go=lock.let_go,
         )
     except BaseException:
@@ -142,8 +143,9 @@ def _open_file(path: Path, bytes_max: int, now_ms: int) -> tuple[SpoolFile, tupl
 
 async def _look_through(
     disk: Disk, *, drained: int | None, marks: Progress[Any] | None, chunk_bytes: int, announce: Announce
-) -> None:
-    """Read all that is left, once; what lies behind damage is not read again."""
+) -> int | None:
+    """Read all that is left, once; what lies behind damage is not read again. Returns when the newest was received."""
+    left_at_ms = None
     file = disk.file
     found = file.events
     if drained:
@@ -165,10 +167,11 @@ async def _look_through(
             if marks is not None:
                 marks.apply(slot.batch)
             batches, events, size_bytes = batches + 1, events + len(slot.batch), size_bytes + slot.batch.size_bytes
-        after = slots[-1].number
+        after, left_at_ms = slots[-1].number, slots[-1].batch.received_at_ms
         await trio.lowlevel.checkpoint()
     if found:
         announce("spool_found", events=file.events, already_written=written, file=str(file.path))
+    return left_at_ms
 
 
 def _tell_space(settings: Settings, file: SpoolFile, announce: Announce) -> None:

@@ -72,6 +72,7 @@ class SpoolingSink:
         announce: told of each outage.
         clock_ms: wall clock, ms since the epoch.
         last: highest number that is known to have been used, by whatever source.
+        left_at_ms: when the newest of what an earlier process left on the disk was received; None: nothing is there.
         let_go: called at the end of `aclose`.
     """
 
@@ -85,9 +86,11 @@ class SpoolingSink:
         announce: Callable[..., None],
         clock_ms: Callable[[], int],
         last: int = 0,
+        left_at_ms: int | None = None,
         let_go: Callable[[], None] = lambda: None,
     ) -> None:
         self.inner = inner
+        self.left_at_ms = left_at_ms
         self._disk = disk
         self._bounds = bounds
         self._refused_event = refused_event

@@ -1,0 +1,479 @@
+"""What must hold of a record, whatever happened: judged by what the exchange published, not by what the service says.
+
+Where a sudden death makes an `at_least_once` writer go back, it goes back to the state that it left, and everything
+from there on comes again: so what was written since that state is taken away, and what remains (the *effective*
+record) has to be as whole, as single and as ordered as an `exactly_once` one. What is taken away may hold nothing that
+the exchange did not publish; and nothing that stands before that state may ever come again.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import audited
+import msgspec
+from lives import START_MS
+from memory_kafka import Entry
+
+TRADES = {"trade": "t", "aggregate_trade": "a"}
+SAMPLES = ("book_ticker", "mini_ticker", "kline")
+UNORDERED = ("duplicate", "reorder", "reset_ids")
+"""Faults by which the exchange itself sends samples twice or out of order."""
+_IDS = {name: re.compile(rb'"%b":(\d+)' % name) for name in (b"t", b"a", b"u", b"U")}
+
+
+class Event(msgspec.Struct, gc=False):
+    """What is read of any record; what a kind does not have stays None."""
+
+    e: str = ""
+    event_ms: int | None = msgspec.field(name="E", default=None)
+    time_ms: int | None = msgspec.field(name="T", default=None)
+    t: int | None = None
+    f: int | None = None
+    l: int | None = None  # noqa: E741 - the exchange's name
+    p: str = ""
+    q: str = ""
+    m: bool | None = None
+    u: int | None = None
+    first_u: int | None = msgspec.field(name="U", default=None)
+    source: str = ""
+    event_type: str = ""
+    late: bool = False
+
+
+class Sample(msgspec.Struct, gc=False):
+    """What orders samples."""
+
+    event_ms: int | None = msgspec.field(name="E", default=None)
+    u: int | None = None
+    k: dict | None = None
+
+
+class AnyA(msgspec.Struct, gc=False):
+    """The aggregate's id; in other kinds the field is something else."""
+
+    a: int
+
+
+class Line(msgspec.Struct, gc=False):
+    """A record of the gap journal."""
+
+    gap: str
+    symbol: str
+    stream: str
+    event_type: str
+    first_id: int
+    last_id: int
+    state: str
+    reason: str
+    detected_at: int
+    resolved_at: int | None
+    resolved_by: str | None
+    recovered: int
+
+
+_event = msgspec.json.Decoder(Event).decode
+_sample = msgspec.json.Decoder(Sample).decode
+_aggregate = msgspec.json.Decoder(AnyA).decode
+_line = msgspec.json.Decoder(Line).decode
+
+
+@dataclass
+class Verdict:
+    """What a run of one schedule came to; everything in it was allowed.
+
+    Attributes:
+        doubles: records that stand in the topics more than once, by event type.
+        gaps: gaps by reason and how they ended.
+        lost: ids of trades that are lost, by reason.
+    """
+
+    doubles: Counter = field(default_factory=Counter)
+    gaps: Counter = field(default_factory=Counter)
+    lost: Counter = field(default_factory=Counter)
+    late: int = 0
+    backfilled: int = 0
+    depth_holes: int = 0
+    dead_letters: int = 0
+
+
+def judge(world):
+    """Raise AssertionError when anything is not as promised."""
+    verdict = Verdict()
+    for number, lived in enumerate(world.lives):
+        judge_life(world, number, lived)
+    kept, taken_away = effective(world.kafka)
+    record = Record(world, kept, verdict)
+    record.judge()
+    judge_audit(world, kept, taken_away)
+    spoilt = Record(world, [*kept, *taken_away], Verdict(), strict=False)
+    assert not (taken_away and world.kafka.exactly_once)
+    for entry in taken_away:
+        spoilt.check_published(entry)
+        verdict.doubles[entry.event[3].event_type] += 1
+    return verdict
+
+
+def effective(kafka):
+    """The entries that stand when each death has taken its own away, and those that it took."""
+    kept: list[tuple[int, Entry]] = []
+    away = []
+    begins = [*kafka.begins, None]
+    for life, begin in enumerate(kafka.begins):
+        while kept and kept[-1][0] >= begin:
+            away.append(kept.pop()[1])
+        end = begins[life + 1]
+        for index, entry in enumerate(kafka.entries):
+            if entry.life == life:
+                if entry.acknowledged:
+                    kept.append((index, entry))
+                else:
+                    away.append(entry)
+        del end
+    return [entry for _, entry in kept], away
+
+
+def judge_audit(world, kept, taken_away):
+    """`audit` agrees: with the effective record altogether; of the whole one it says no more than that things double."""
+    unordered = any(fired.fault.action.DO in UNORDERED for fired in world.fired)
+    found = audited.defects(audited.audit(kept), leaving_out=SAMPLES if unordered else ("kline",))
+    assert not found, ("audit disagrees", found)
+    if not taken_away:
+        return
+    for one in audited.audit(world.kafka.entries).series:
+        reset = len(world.published.epochs(one.name.symbol)) > 1
+        for first, last in one.missing:
+            assert reset or _stateless(one.name, first, kept), (
+                "audit misses what is there",
+                str(one.name),
+                first,
+                last,
+            )
+
+
+def _stateless(name, first, kept):
+    """Whether nothing below an id was written in time for the resume state: a series' first second may be lost to it.
+
+    Its first events are there, and nobody knows of them; so the next life begins anew, wherever the exchange is then.
+    """
+    field = {"trade": b"t", "aggregate_trade": b"a", "depth_update": b"u"}[name.event_type]
+    key = name.symbol.encode()
+    ids = (
+        int(_IDS[field].search(entry.event[0])[1])
+        for entry in kept
+        if entry.event[3].event_type == name.event_type and entry.event[1] == key and not entry.event[3].dead_letter
+    )
+    return min(ids, default=first) >= first
+
+
+# -- one life
+
+
+def judge_life(world, number, lived):
+    """The books balance, and after a clean end they agree with what was read and what is written."""
+    assert not lived.ledger.unbalanced() or lived.died, lived.ledger.unbalanced()
+    if lived.died:
+        return
+    report = lived.report
+    assert (report.reason, report.error, report.unfinished, report.left) == ("stopped", None, (), {}), report
+    total = lived.ledger.total()
+    assert (total.in_flight, total.difference) == (0, 0)
+    written = [entry.event for entry in world.kafka.entries if entry.life == number and entry.acknowledged]
+    written = [event for event in written if event[3].counted]
+    letters = [event for event in written if event[3].dead_letter]
+    assert (total.delivered, total.dead_lettered) == (len(written) - len(letters), len(letters))
+    frames = [frame for frame in lived.read if b'"e":"serverShutdown"' not in frame]
+    assert total.received == len(frames), (total.received, len(frames))
+    _judge_bytes(frames, written, duplicates=total.duplicates)
+
+
+def _judge_bytes(frames, written, *, duplicates):
+    """What was read is written, byte for byte, or was there before; what was not read came from REST."""
+    read = Counter(_value_of(frame) or frame for frame in frames)
+    kept = Counter()
+    for value, _, _, route in written:
+        if route.dead_letter:
+            bare = value[:-1] if value[:-1] in read else (_value_of(value) or value)
+            if bare in read or dict(route.headers)["reason"] != b"refused":  # else REST had brought it
+                kept[bare] += 1
+        elif b'"source":"binance_websocket"' in value[-200:]:
+            kept[_bare(value)] += 1
+    dropped = read - kept
+    assert kept - read == Counter(), next(iter((kept - read).items()))
+    assert dropped.total() == duplicates, (dropped.total(), duplicates, next(iter(dropped.items()), None))
+
+
+def _bare(value):
+    return value.rpartition(b',"ingestion_timestamp":')[0].partition(b',"symbol":"')[0]
+
+
+def _value_of(frame):
+    """What a message's event is in the record, up to the closing brace; None when it is no event in an envelope."""
+    start = frame.find(b'"data":{')
+    return frame[start + 7 : -2] if frame.startswith(b'{"stream":"') and start > 0 else None
+
+
+# -- the record
+
+
+class Series:
+    """One symbol and event type as they stand in the record.
+
+    Attributes:
+        order: numbering and id of what is not late, in order; of a book, its first and last id.
+        late: the same of what is late.
+        journal: the lines of the journal about it, in order.
+        letters: ids in the dead letters.
+    """
+
+    def __init__(self):
+        self.order = []
+        self.late = []
+        self.journal = []
+        self.letters = set()
+        self.highest = (-1, -1)
+
+
+class Record:
+    """The effective record of a world, series by series."""
+
+    def __init__(self, world, entries, verdict, *, strict=True):
+        self.world = world
+        self.verdict = verdict
+        self.symbols = world.schedule.market["symbols"]
+        self.epochs = {symbol: world.published.epochs(symbol) for symbol in self.symbols}
+        self.series = {}
+        self.samples = {}
+        if strict:
+            for entry in entries:
+                self._take(entry)
+
+    # .. sorting
+
+    def _of(self, event_type, symbol):
+        key = event_type, symbol
+        if key not in self.series:
+            self.series[key] = Series()
+        return self.series[key]
+
+    def _take(self, entry):
+        value, key, _, route = entry.event
+        assert entry.topics == route.topics
+        symbol = key.decode() if key is not None else ""
+        if route.dead_letter:
+            self.verdict.dead_letters += 1
+            self._take_letter(value, dict(route.headers))
+        elif route.event_type == "gap":
+            line = _line(value)
+            assert line.symbol == symbol
+            self._of(line.event_type, symbol).journal.append(line)
+        elif route.event_type in TRADES:
+            event = _event(value)
+            place = self._trade(route.event_type, symbol, event, value)
+            self.verdict.backfilled += event.source == "binance_rest_backfill"
+            series = self._of(route.event_type, symbol)
+            if event.late:
+                series.late.append(place)
+                self.verdict.late += 1
+                assert place < series.highest, ("late, and after everything", route.event_type, symbol, place)
+            else:
+                assert place > series.highest, (
+                    "out of order or doubled",
+                    route.event_type,
+                    symbol,
+                    place,
+                    series.highest,
+                )
+                series.highest = place
+                series.order.append(place)
+        elif route.event_type == "depth_update":
+            self._depth(symbol, _event(value))
+        elif route.event_type in SAMPLES:
+            self.samples.setdefault((route.event_type, symbol), []).append(_sample(value))
+
+    def check_published(self, entry):
+        """Whatever it is, the exchange said it."""
+        value, key, _, route = entry.event
+        if route.event_type in TRADES and not route.dead_letter:
+            self._trade(route.event_type, key.decode(), _event(value), value)
+
+    def _take_letter(self, value, headers):
+        event_type = headers.get("event_type", b"").decode()
+        stream = headers.get("stream", b"").decode()
+        symbol = headers.get("symbol", b"").decode() or stream.partition("@")[0].upper()
+        if event_type in TRADES:
+            found = _IDS[TRADES[event_type].encode()].search(value)
+            if found:
+                self._of(event_type, symbol).letters.add(int(found[1]))
+        elif event_type == "depth_update":
+            first, last = _IDS[b"U"].search(value), _IDS[b"u"].search(value)
+            if first and last:
+                self._of(event_type, symbol).letters.update(range(int(first[1]), int(last[1]) + 1))
+
+    def _trade(self, event_type, symbol, event, value):
+        """The numbering and the id; what a record says is what the exchange published."""
+        if event_type == "trade":
+            number, told = event.t, (event.time_ms, event.p, event.q, event.m)
+        else:
+            number = _aggregate(value).a
+            told = (event.time_ms, event.p, event.q, event.m, event.f, event.l)
+        for index in range(len(self.epochs[symbol]) - 1, -1, -1):
+            epoch = self.epochs[symbol][index]
+            if (epoch.trades if event_type == "trade" else epoch.aggregates).get(number) == told:
+                return index, number
+        raise AssertionError(("never published", value))
+
+    def _depth(self, symbol, event):
+        series = self._of("depth_update", symbol)
+        first, last = event.first_u, event.u
+        epoch = self._epoch_of_book(symbol, event)
+        before = series.order[-1] if series.order else None
+        assert first <= last
+        assert not event.late
+        if before is not None and before[0] == epoch:
+            assert last > before[2], ("doubled", "depth_update", symbol, (first, last), before)
+        assert before is None or epoch >= before[0]
+        series.order.append((epoch, first, last))
+
+    def _epoch_of_book(self, symbol, event):
+        """Which numbering of the book an update is of."""
+        for index, epoch in enumerate(self.epochs[symbol]):
+            if event.event_ms <= epoch.ended_ms and event.u <= epoch.updates[1]:
+                return index
+        raise AssertionError(("never published", event))
+
+    # .. judging
+
+    def judge(self):
+        """Everything that is missing is explained, and everything that is said of it is true."""
+        for event_type in (*TRADES, "depth_update"):
+            for symbol in self.symbols:
+                series = self._of(event_type, symbol)
+                self._judge_journal(series)
+                self._judge_whole(event_type, symbol, series)
+        for (event_type, symbol), events in self.samples.items():
+            self._judge_samples(event_type, symbol, events)
+
+    def _judge_journal(self, series):
+        told = {}
+        for line in series.journal:
+            told.setdefault((line.gap, line.detected_at), []).append(line)
+            assert line.gap == f"{line.stream}:{line.first_id}-{line.last_id}"
+            assert line.first_id <= line.last_id
+        for lines in told.values():
+            states = [line.state for line in lines]
+            assert states in (["open"], ["open", "closed"], ["open", "lost"]), [
+                msgspec.to_builtins(one) for one in lines
+            ]
+            self.verdict.gaps[lines[-1].reason, lines[-1].state] += 1
+
+    def _judge_whole(self, event_type, symbol, series):
+        resets = len(self.epochs[symbol]) - 1
+        explained = set()
+        ended = {}
+        for line in series.journal:
+            if line.reason != "exchange_reset":
+                ended[line.gap, line.detected_at] = line
+        refused = self._refused(event_type, symbol)
+        by_epoch = {}
+        for place in series.order:
+            by_epoch.setdefault(place[0], []).append(place)
+        fell = sum(after[0] > before[0] and after[-1] <= before[-1] for before, after in pairwise(series.order))
+        said = sum(line.reason == "exchange_reset" and line.state == "lost" for line in series.journal)
+        assert said >= fell, ("ids began again, and the journal does not say so", event_type, symbol)
+        late = {}
+        for place in series.late:
+            assert place not in late.setdefault(place[0], set()), ("late and doubled", event_type, symbol, place)
+            late[place[0]].add(place[1])
+        there_at_all = set()
+        for epoch, places in by_epoch.items():
+            if event_type == "depth_update":
+                missing = self._holes(places)
+                self.verdict.depth_holes += len(missing)
+                there = set()
+                missing = {number for hole in missing for number in hole}
+            else:
+                there = {number for _, number in places} | late.get(epoch, set())
+                published = self.epochs[symbol][epoch]
+                published = published.trades if event_type == "trade" else published.aggregates
+                missing = {number for number in range(min(there), max(there) + 1) if number in published} - there
+            there_at_all |= there
+            missing -= series.letters | refused
+            for line in ended.values():
+                if line.state != "closed":
+                    lost = missing & set(range(line.first_id, line.last_id + 1))
+                    if event_type in TRADES and lost:
+                        self.verdict.lost[line.reason] += len(lost)
+                        self._judge_loss(event_type, symbol, line, lost)
+                    missing -= lost
+            assert not missing, ("missing, and nobody says so", event_type, symbol, epoch, _shortened(missing))
+        if event_type in TRADES and not resets:
+            for line in ended.values():
+                self._judge_line(line, there_at_all, series.letters | refused)
+        del explained
+
+    def _judge_line(self, line, there, letters):
+        """What the journal says of a gap is so."""
+        ids = set(range(line.first_id, line.last_id + 1))
+        if line.state == "closed":
+            assert ids <= there | letters, ("said to be closed, and missing", line.gap, _shortened(ids - there))
+            assert line.recovered == len(ids), line
+        elif line.state == "lost":
+            assert len(ids & there) <= line.recovered <= len(ids & (there | letters)), ("recovered", line)
+
+    def _judge_loss(self, event_type, symbol, line, lost):
+        """Trades are lost for a reason, or not at all."""
+        world = self.world
+        off = {"trade": "trade", "aggregate_trade": "aggTrade"}[event_type] not in world.schedule.settings["backfill"]
+        reset = len(self.epochs[symbol]) > 1
+        refused = any(fired.fault.action.DO in ("rest_error", "rest_not_json") for fired in world.fired)
+        too_old = line.reason == "too_old" and any(lived.too_old for lived in world.lives)
+        still = line.state == "open"
+        assert off or reset or refused or too_old, ("lost without need", line, _shortened(lost))
+        assert not still or off, ("given up at the end", line, _shortened(lost))
+
+    def _holes(self, places):
+        """What is missing between the updates of a book."""
+        holes = []
+        reached = None
+        for _, first, last in places:
+            if reached is not None and first > reached + 1:
+                holes.append(range(reached + 1, first))
+            reached = last
+        return holes
+
+    def _refused(self, event_type, symbol):
+        """What the sink refused: a death before its dead letter was written leaves no trace of it."""
+        if not any(lived.died for lived in self.world.lives):
+            return set()
+        refused = [event for event in self.world.kafka.refused if event[1] == symbol.encode()]
+        if event_type == "depth_update":
+            updates = [_event(value) for value, _, _, route in refused if route.event_type == event_type]
+            return {number for event in updates for number in range(event.first_u, event.u + 1)}
+        values = [value for value, _, _, route in refused if route.event_type == event_type]
+        return {_event(value).t if event_type == "trade" else _aggregate(value).a for value in values}
+
+    def _judge_samples(self, event_type, symbol, events):
+        """In order, and none twice, unless the exchange itself sent it so."""
+        if any(fired.fault.action.DO in UNORDERED for fired in self.world.fired):
+            return
+        keys = [_sample_key(event_type, event) for event in events]
+        for before, after in pairwise(keys):
+            assert after > before, ("sample doubled or out of order", event_type, symbol, before, after)
+
+
+def _sample_key(event_type, event):
+    if event_type == "book_ticker":
+        return event.u
+    if event_type == "kline":
+        return event.k["t"], event.k["L"], event.k["n"], event.k["x"], event.event_ms
+    return event.event_ms
+
+
+def _shortened(ids):
+    ids = sorted(ids)
+    return len(ids), ids[:5], ids[-2:]
+
+
+__all__ = ["START_MS", "Verdict", "effective", "judge"]
