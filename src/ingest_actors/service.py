@@ -134,6 +134,7 @@ class Service:
         self._live = player is None
         self._spools = self._live and tape is None
         self._resumed = resumed
+        self._late_progress: ResumeState | None = None
         self._topology = Topology(
             settings,
             network=network or real_network(settings, clock_ms=clock_ms),
@@ -326,6 +327,7 @@ class Service:
             clock_ms=self._clock_ms,
             drained=before.spooled,
             marks=marks,
+            progress=self._late_progress,
         )
         if isinstance(spool, SpoolingSink) and spool.left_at_ms is not None:
             away_s = max(self._clock_ms() - spool.left_at_ms, 0) / 1000
@@ -346,6 +348,7 @@ class Service:
         )
         if state is not None:
             self._resumed = Resumed(dict(state.marks), sink.away_s, state.spooled)
+            self._late_progress = state if self.settings.kafka_delivery == "at_least_once" else None
         return sink
 
     def _tell_unreachable(self, failure: SinkUnreachable, failures: int, retry_in_s: float | None) -> None:

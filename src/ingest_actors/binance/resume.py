@@ -164,6 +164,23 @@ class ResumeState:
             self._put(place, _decode(Mark, name, value))
         return True
 
+    def everything(self) -> list[tuple[bytes, bytes]]:
+        """All of it, as records."""
+        records = [(self._key(place), msgspec.json.encode(mark)) for place, mark in self._marks.items()]
+        if self.spooled is not None:
+            records.append((self._spool_key, msgspec.json.encode(_Spooled(self.spooled))))
+        return records
+
+    def take_over(self, records: Iterable[tuple[bytes, bytes]]) -> None:
+        """Go on from records of `everything` that know more than what was read; they count as changed."""
+        newer = self.copy()
+        for key, value in records:
+            newer.load(key, value)
+        for place, mark in newer.marks.items():
+            if self._marks.get(place) != mark:
+                self._move(place, mark)
+        self.spooled = newer.spooled
+
     def copy(self) -> ResumeState:
         """The same marks, to be moved on apart from these."""
         other = object.__new__(ResumeState)

@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from ingest_actors.errors import SettingsError, SpoolCorrupt, SpoolInUse
-from ingest_actors.protocols import Progress, Sink
+from ingest_actors.protocols import KnownProgress, Progress, Sink
 from ingest_actors.settings import Settings
 from ingest_actors.spool.codec import BatchCodec
 from ingest_actors.spool.disk import Disk
@@ -42,6 +42,7 @@ async def with_spool(
     clock_ms: Callable[[], int],
     drained: int | None = None,
     marks: Progress[Any] | None = None,
+    progress: KnownProgress[Any] | None = None,
 ) -> Sink:
     """The same sink with the spool of `SPOOL_DIR` before it; the sink as it is when that is unset.
 
@@ -58,6 +59,8 @@ async def with_spool(
         clock_ms: wall clock, ms since the epoch.
         drained: highest number of a batch that is known to be written (`ResumeState.spooled`); None: none is known.
         marks: is applied to every batch that is left in the spool, in order, and so comes to be where the spool ends.
+        progress: the state that the sink moves on by what it acknowledges and writes some time later; what the spool
+            knows beyond what was read of it at start is put in. None: it is written with the batches.
 
     Returns:
         The sink, or a `SpoolingSink` that has it.
@@ -85,6 +88,8 @@ async def with_spool(
             hint = "nothing of it is written; trades come again from REST, other events do not"
             announce("spool_set_aside", level="error", file=str(aside[0]), cause=aside[1], hint=hint)
         chunk_bytes = max(min(CHUNK_BYTES_MAX, settings.spool_max_bytes // 8, window_bytes // 8), 1)
+        if progress is not None:
+            drained = await _take_over(disk, drained, marks, progress)
         left_at_ms = await _look_through(disk, drained=drained, marks=marks, chunk_bytes=chunk_bytes, announce=announce)
         _tell_space(settings, file, announce)
         return SpoolingSink(
@@ -95,6 +100,7 @@ async def with_spool(
             announce=announce,
             clock_ms=clock_ms,
             last=drained or 0,
+            progress=progress,
             left_at_ms=left_at_ms,
             let_go=lock.let_go,
         )
@@ -139,6 +145,20 @@ def _open_file(path: Path, bytes_max: int, now_ms: int) -> tuple[SpoolFile, tupl
     except SpoolCorrupt as corrupt:
         aside = set_aside_file(path, now_ms)
         return SpoolFile(path, bytes_max=bytes_max), (aside, corrupt.cause)
+
+
+async def _take_over(
+    disk: Disk, drained: int | None, marks: Progress[Any] | None, progress: KnownProgress[Any]
+) -> int | None:
+    """If the spool has seen more acknowledged than the state in Kafka: the state goes on from there."""
+    known = await disk.known()
+    if known.number <= (drained or 0):
+        return drained
+    progress.take_over(known.records)
+    if marks is not None:
+        for key, value in known.records:
+            marks.load(key, value)
+    return known.number
 
 
 async def _look_through(
