@@ -292,16 +292,19 @@ async def test_what_was_acknowledged_and_is_in_no_state_yet_is_known_to_the_spoo
     await sink.aclose()
 
 
-async def test_a_state_in_kafka_that_is_newer_is_not_overridden_by_that_of_the_spool(tmp_path):
+@pytest.mark.parametrize("torn", [False, True])
+async def test_a_state_in_kafka_that_is_newer_is_not_put_back(tmp_path, torn):
+    """Nor is it believed: the number may be written although the marks that belong to it are not."""
     leave_behind(tmp_path, 5)
     file = SpoolFile(tmp_path / "me.spool", bytes_max=MIB)
-    old = ResumeState("me")
+    old, state = ResumeState("me"), ResumeState("me")
     old.apply(EventBatch(batch(1).events, received_at_ms=7, spooled=1))
     file.write([], known=Known(1, old.everything()))
     file.close()
-    state = ResumeState("me")
-    state.apply(EventBatch(batch(1, 2, 3).events, received_at_ms=7, spooled=3))
-    sink = await opened(tmp_path, drained=3, marks=state.copy(), progress=state)
-    assert state.marks[WHERE].last == 3
+    state.apply(EventBatch(batch(1, *([] if torn else [2, 3])).events, received_at_ms=7, spooled=3))
+    told, marks = [], state.copy()
+    sink = await opened(tmp_path, told, drained=3, marks=marks, progress=state)
+    assert (marks.marks[WHERE].last, state.marks[WHERE].last, state.spooled) == (5, 3, 3)
+    assert (told[0][1]["events"], told[0][1]["already_written"]) == (2, 3)
     assert await drained_by(sink) == [4, 5]
     await sink.aclose()

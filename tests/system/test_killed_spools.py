@@ -30,9 +30,9 @@ def market(tmp_path):
 def test_killed_while_it_spools_and_while_it_drains(tmp_path, private_broker, topic_prefix, market, mode):
     chance = random.Random(SEED)
     cluster = private_broker()
-    with Proof(
-        tmp_path, cluster.bootstrap_servers, topic_prefix, mode, market, SPOOL_DIR=str(tmp_path / "spool")
-    ) as proof:
+    # Room for all that waits until REST has brought what was missed: on a slow machine that is much.
+    own = {"SPOOL_DIR": str(tmp_path / "spool"), "BUFFER_MAX_BYTES": "1GiB"}
+    with Proof(tmp_path, cluster.bootstrap_servers, topic_prefix, mode, market, **own) as proof:
         service = proof.start().wait_ready()
         proof.catch_up(market.newest(), time.monotonic())
         for _ in range(KILLS):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -88,9 +88,11 @@ async def with_spool(
             hint = "nothing of it is written; trades come again from REST, other events do not"
             announce("spool_set_aside", level="error", file=str(aside[0]), cause=aside[1], hint=hint)
         chunk_bytes = max(min(CHUNK_BYTES_MAX, settings.spool_max_bytes // 8, window_bytes // 8), 1)
-        if progress is not None:
-            drained = await _take_over(disk, drained, marks, progress)
-        left_at_ms = await _look_through(disk, drained=drained, marks=marks, chunk_bytes=chunk_bytes, announce=announce)
+        states = [state for state in (marks, progress) if state is not None]
+        base = await _take_over(disk, drained or 0, progress, states)
+        left_at_ms = await _look_through(
+            disk, base, drained or 0, marks=marks, progress=progress, chunk_bytes=chunk_bytes, announce=announce
+        )
         _tell_space(settings, file, announce)
         return SpoolingSink(
             sink,
@@ -148,30 +150,48 @@ def _open_file(path: Path, bytes_max: int, now_ms: int) -> tuple[SpoolFile, tupl
 
 
 async def _take_over(
-    disk: Disk, drained: int | None, marks: Progress[Any] | None, progress: KnownProgress[Any]
-) -> int | None:
-    """If the spool has seen more acknowledged than the state in Kafka: the state goes on from there."""
-    known = await disk.known()
-    if known.number <= (drained or 0):
+    disk: Disk, drained: int, progress: KnownProgress[Any] | None, states: Sequence[Progress[Any]]
+) -> int:
+    """Have the states stand where the spool begins; the number of the last batch that they contain then.
+
+    Without transactions the state in Kafka is older than what was acknowledged, and its records are not written at one
+    stroke. What the spool has kept of it is whole, and all that came later is in the spool.
+    """
+    if progress is None or not disk.file.batches:
         return drained
-    progress.take_over(known.records)
-    if marks is not None:
-        for key, value in known.records:
-            marks.load(key, value)
+    known = await disk.known()
+    if not known.number:
+        return drained
+    for state in states:
+        if state is progress:
+            progress.take_over(known.records)
+        else:
+            for key, value in known.records:
+                state.load(key, value)
     return known.number
 
 
 async def _look_through(
-    disk: Disk, *, drained: int | None, marks: Progress[Any] | None, chunk_bytes: int, announce: Announce
+    disk: Disk,
+    base: int,
+    drained: int,
+    *,
+    marks: Progress[Any] | None,
+    progress: KnownProgress[Any] | None,
+    chunk_bytes: int,
+    announce: Announce,
 ) -> int | None:
-    """Read all that is left, once; what lies behind damage is not read again. Returns when the newest was received."""
-    left_at_ms = None
+    """Read all that is left behind a number, once; what lies behind damage is not read again.
+
+    Returns:
+        When the newest was received, ms since the epoch.
+    """
     file = disk.file
     found = file.events
-    if drained:
-        await disk.write([], drained=drained)
-    written = found - file.events
-    after = batches = events = size_bytes = 0
+    if base:
+        await disk.write([], drained=base)
+    left_at_ms = None
+    after = batches = events = size_bytes = lost = 0
     while True:
         try:
             slots = await disk.read(after, chunk_bytes)
@@ -186,11 +206,15 @@ async def _look_through(
         for slot in slots:
             if marks is not None:
                 marks.apply(slot.batch)
+            if progress is not None and slot.number <= drained:
+                progress.apply(slot.batch)  # it is written, and will not be acknowledged again
             batches, events, size_bytes = batches + 1, events + len(slot.batch), size_bytes + slot.batch.size_bytes
         after, left_at_ms = slots[-1].number, slots[-1].batch.received_at_ms
         await trio.lowlevel.checkpoint()
+    if drained > base:
+        await disk.write([], drained=drained)
     if found:
-        announce("spool_found", events=file.events, already_written=written, file=str(file.path))
+        announce("spool_found", events=file.events, already_written=found - lost - file.events, file=str(file.path))
     return left_at_ms
 
 
