@@ -22,8 +22,15 @@ SEED = number_of("INGEST_PROOF_SEED", 1)
 
 @pytest.fixture
 def market(tmp_path):
-    with Market(tmp_path, activity=20) as market:
+    with Market(tmp_path, activity=5) as market:
         yield market.wait_for_trades()
+
+
+def wait_until(what):
+    deadline = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -36,9 +43,10 @@ def test_killed_while_it_spools_and_while_it_drains(tmp_path, private_broker, to
         service = proof.start().wait_ready()
         proof.catch_up(market.newest(), time.monotonic())
         for _ in range(KILLS):
+            spooled = service.total("spooled")
             cluster.pause()
             try:
-                service.wait_for("spool_started")
+                wait_until(lambda service=service, spooled=spooled: service.total("spooled") > spooled + 200)
                 time.sleep(chance.uniform(0.5, 4))
                 kill(service)
             finally:
