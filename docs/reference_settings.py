@@ -70,8 +70,7 @@ def markdown() -> str:
         for name, field in rows(group):
             spec = spec_of(field)
             default = f"`{default_of(field)}`" if default_of(field) else spec.unset
-            meaning = " ".join(filter(None, (spec.meaning, spec.later and f"*{spec.later}*")))
-            cells = (f"`{name}`", default, meaning, spec.kind.accepts)
+            cells = (f"`{name}`", default, spec.meaning, spec.kind.accepts)
             parts.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n")
     return "".join(parts)
 
@@ -86,7 +85,7 @@ def env_example() -> str:
         lines += ["", f"# --- {title} ---"]
         for (name, field), key in zip(rows(group), group.model_fields, strict=True):
             spec = spec_of(field)
-            meaning = f"{spec.meaning} {spec.later}".replace("`", "").strip()
+            meaning = spec.meaning.replace("`", "")
             lines += ["", *textwrap.wrap(meaning, 110, initial_indent="# ", subsequent_indent="# ")]
             value = default_of(field)
             example = f"{name}={value}".replace("PRODUCER_<OPTION>=", "PRODUCER_LINGER_MS=20").replace(

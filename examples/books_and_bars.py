@@ -15,6 +15,9 @@ What it shows, in the order of the code:
 - Only committed records are read, and what was made of them is kept in one file together with the offsets. The file is
   replaced as a whole, so results and place always belong together, and nothing counts twice or is left out.
 
+Where the exchange begins its ids again, as on its test network every month, the gap journal says `exchange_reset`: then
+begin with a new file.
+
 The settings are those of the service: KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC_TRADES, KAFKA_TOPIC_DEPTH. To share the work
 among processes, give each some of the partitions, and a file of its own.
 """

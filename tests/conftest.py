@@ -13,11 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import pytest
 
 from ingest_actors.kafka.dev_broker import DevBroker, SaslSsl, dev_broker
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# How long an example takes says something of the machine, and nothing of what is tested.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 
 @dataclass(frozen=True)

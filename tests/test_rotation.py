@@ -9,10 +9,13 @@ import pytest
 import trio
 
 from ingest_actors import sources
+from ingest_actors.actors.rotation import replacements_max
 from ingest_actors.binance.planning import assign
+from ingest_actors.messages import FrameBatch
+from ingest_actors.service import Service
 from ingest_actors.simulator.faults import Cut, Fault, HalfOpen, NoReply, RefuseHandshake, Slow
 from sinks import MemorySink
-from test_service import Told, settings, simulated
+from test_service import START_MS, Told, settings, simulated
 
 EVERY_TYPE = (
     "trade,aggTrade,depth@100ms,depth5@100ms,bookTicker,kline_1s,kline_1m,miniTicker,ticker,ticker_1h,avgPrice,"
@@ -59,6 +62,9 @@ def assert_whole(sink):
         elif kind in RISING:
             keys = [RISING[kind](event) for event in events]
             assert all(a < b for a, b in pairwise(keys)), (kind, name)
+        if kind == "kline" and name[1] == "1s":
+            closed = [event["k"]["t"] for event in events if event["k"]["x"]]
+            assert closed == list(range(closed[0], closed[0] + 1000 * len(closed), 1000)), name
     return found
 
 
@@ -109,6 +115,11 @@ class Looks:
 def streams_max(monkeypatch):
     """Has connections carry few streams, so that there are several."""
     return lambda most: monkeypatch.setattr(sources, "assign", partial(assign, streams_max=most))
+
+
+@pytest.mark.parametrize(("connections", "at_once"), [(1, 1), (4, 1), (5, 2), (16, 4), (17, 4), (200, 4)])
+def test_so_many_connections_are_replaced_at_the_same_time(connections, at_once):
+    assert replacements_max(connections) == at_once
 
 
 async def test_five_connections_are_replaced_and_nothing_is_missing_doubled_or_out_of_order(
@@ -251,9 +262,10 @@ async def test_an_old_connection_that_dies_before_the_new_one_is_there_is_opened
 
 @pytest.mark.parametrize("fault", [Slow(latency_s=3), Slow(latency_s=0.7, jitter_s=0.5), NoReply()])
 async def test_a_slow_line_is_read_to_its_end_before_it_is_left(autojump_clock, nursery, fault):
+    types = EVERY_TYPE.replace("kline_1s,", "")  # samples, of which a line that is a second behind costs some
     async with simulated(nursery) as world:
         sink = MemorySink()
-        service = world.service(sink, binance_stream_types=EVERY_TYPE, ws_rotate_after_seconds=60)
+        service = world.service(sink, binance_stream_types=types, ws_rotate_after_seconds=60)
         told = Told(service)
         nursery.start_soon(service.run)
         await service.wait_ready()
@@ -300,3 +312,33 @@ async def test_streams_that_come_and_go_in_the_overlap_are_on_the_new_connection
         assert list(service.streams()) == ["ws-1.2"]
         await stop(service)
     assert_whole(sink)
+
+
+def recorded(stream, at, **fields):
+    """A message as it stands in a recording."""
+    data = {"E": START_MS + at, "s": "BTCUSDT"} | fields
+    return json.dumps({"stream": stream, "data": data}, separators=(",", ":")).encode()
+
+
+async def test_a_recording_of_an_overlap_is_played_without_repetition_and_without_loss(autojump_clock):
+    def trade(number):
+        return recorded("btcusdt@trade", number, e="trade", t=number, p="1", q="1", T=START_MS)
+
+    def ticker(number):
+        return recorded("btcusdt@ticker", number, e="24hrTicker", p="1")
+
+    async def play(outbox):
+        for connection, numbers in (
+            ("ws-1", (1, 2, 3)), ("ws-1.2", (5, 6)), ("ws-1", (4, 5)), ("ws-1.2", (7,)), ("ws-1", (6, 7)),
+        ):  # fmt: skip
+            frames = [make(number) for number in numbers for make in (trade, ticker)]
+            await outbox.put(FrameBatch(frames, received_at_ms=START_MS, connection=connection))
+            await trio.sleep(0.01)
+
+    sink = MemorySink()
+    service = Service(settings(backfill="off"), sink=sink, player=play, clock_ms=lambda: START_MS)
+    await service.run()
+    found = assert_whole(sink)
+    assert [event["t"] for event in found["trade", b"BTCUSDT", ""]] == [1, 2, 3, 4, 5, 6, 7]
+    assert [event["E"] - START_MS for event in found["ticker", b"BTCUSDT", ""]] == [1, 2, 3, 5, 6, 7]
+    assert service.report.ledger.difference == 0

@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from ingest_actors.simulator.faults import Cut, Drop, Fault, Mute, RestHang, Slow
+from ingest_actors.simulator.faults import Cut, Drop, Fault, Mute, RefuseHandshake, RestHang, Slow
 from sinks import MemorySink
 from test_rotation import EVERY_TYPE, Looks, assert_in_order, assert_whole, series_of, stop
 from test_service import Told, settings, simulated
@@ -47,7 +47,7 @@ async def test_one_that_is_cut_again_and_again_is_not_seen_in_the_record(autojum
 
 
 async def test_the_two_are_on_different_endpoints_whatever_happens(autojump_clock, nursery):
-    async with simulated(nursery) as world:
+    async with simulated(nursery, activity=0.3) as world:
         sink = MemorySink()
         given = TWO | {"binance_ws_url": "ws://one,ws://two", "ws_rotate_after_seconds": 60}
         service = world.service(sink, **given, reconnect_interval=0.5, max_retries=0)
@@ -56,6 +56,7 @@ async def test_the_two_are_on_different_endpoints_whatever_happens(autojump_cloc
         await service.wait_ready()
         for _ in range(8):
             await service.wait_ready()
+            await trio.sleep(1)
             assert {c.url for c in service.status().connections} == {"ws://one/stream", "ws://two/stream"}
             world.exchange.inflict(Fault(Cut(), connections={min(world.exchange.server.connections)}))
             await trio.sleep(20)
@@ -148,5 +149,24 @@ async def test_streams_are_counted_once_and_move_over_on_both(autojump_clock, nu
         await trio.sleep(5)
         assert (service.status().streams_wanted, service.status().streams_flowing) == (4, 4)
         assert [c.streams for c in service.status().connections] == [4, 4]
+        await stop(service)
+    assert_whole(sink)
+
+
+async def test_an_endpoint_that_is_gone_ends_the_service_only_when_the_other_is_gone_too(autojump_clock, nursery):
+    async with simulated(nursery, activity=0.1) as world:
+        sink = MemorySink()
+        given = TWO | {"binance_ws_url": "ws://one,ws://two"}
+        service = world.service(sink, **given, reconnect_interval=0.5, max_retries=3)
+        told = Told(service)
+        nursery.start_soon(service.run)
+        await service.wait_ready()
+        await trio.sleep(5)
+        world.exchange.inflict(Fault(RefuseHandshake(), for_s=60))
+        world.exchange.inflict(Fault(Cut(), connections={1}))
+        await trio.sleep(55)
+        assert len(told.all("websocket_connection_failed")) > 5
+        await trio.sleep(100)
+        assert service.status().connected
         await stop(service)
     assert_whole(sink)

@@ -111,7 +111,7 @@ class EventBatch:
         spooled: its number in the spool that it was read back from; None: it comes from no spool.
     """
 
-    __slots__ = ("_routes", "events", "received_at_ms", "size_bytes", "spooled")
+    __slots__ = ("_newest", "_routes", "events", "received_at_ms", "size_bytes", "spooled")
 
     def __init__(
         self, events: list[Event], *, received_at_ms: int, size_bytes: int | None = None, spooled: int | None = None
@@ -121,6 +121,7 @@ class EventBatch:
         self.size_bytes = events_size_bytes(events) if size_bytes is None else size_bytes
         self.spooled = spooled
         self._routes: Counter[Route] | None = None
+        self._newest: dict[tuple[Route, bytes | None], Event] | None = None
 
     def __len__(self) -> int:
         return len(self.events)
@@ -140,6 +141,12 @@ class EventBatch:
         if self._routes is None:
             self._routes = Counter([event[3] for event in self.events])
         return self._routes
+
+    def newest(self) -> dict[tuple[Route, bytes | None], Event]:
+        """The last event of each route and key; found once, so do not change it."""
+        if self._newest is None:
+            self._newest = {(event[3], event[1]): event for event in self.events}
+        return self._newest
 
 
 def events_size_bytes(events: list[Event]) -> int:

@@ -9,6 +9,7 @@ import trio
 
 from ingest_actors.actors.fleet import Fleet, Wanted
 from ingest_actors.actors.monitor import Rates
+from ingest_actors.binance.absences import Absences
 from ingest_actors.binance.stream_watch import StreamWatch
 from ingest_actors.ledger import Ledger, in_all
 from ingest_actors.messages import EventBatch, Route
@@ -16,7 +17,10 @@ from ingest_actors.protocols import Sink, SinkStatus
 from ingest_actors.status import MailboxStatus, Status, Tallies, unready
 from ingest_actors.supervision import Mailbox
 
-ACTORS = ("planner", "backfiller", "rotation", "watch", "connection", "parser", "batcher", "producer", "monitor")
+ACTORS = (
+    "planner", "backfiller", "catch-up", "bookkeeper", "rotation", "watch",
+    "connection", "parser", "batcher", "producer", "monitor",
+)  # fmt: skip
 """In data order; for metrics, where each has its place from the start."""
 
 _NO_SINK = SinkStatus(
@@ -31,6 +35,7 @@ class Overview:
         instance_name: the service's identity.
         mailboxes: all of them, in data order; those of events are holders of the ledger.
         streams: the watch over them.
+        absences: how long nobody listened to streams of samples.
         clock_ms: wall clock, ms since the epoch.
         lanes: by how many connections each stream is carried.
 
@@ -40,6 +45,7 @@ class Overview:
         rates: events received a second.
         fleet: what is wanted, and the connections that are there.
         streams: the watch over them.
+        absences: how long nobody listened to streams of samples.
         sink: where the events go, once it is open.
         gaps_open: how many gaps are open.
         waiting_bytes: what events that wait for others of their series are counted as in memory.
@@ -52,6 +58,7 @@ class Overview:
         *,
         mailboxes: Sequence[Mailbox[Any]],
         streams: StreamWatch,
+        absences: Absences,
         clock_ms: Callable[[], int],
         lanes: int = 1,
     ) -> None:
@@ -60,6 +67,7 @@ class Overview:
         self.rates = Rates(self.ledger.received)
         self.fleet = Fleet(lanes=lanes)
         self.streams = streams
+        self.absences = absences
         self.sink: Sink | None = None
         self._instance_name = instance_name
         self._mailboxes = mailboxes
@@ -116,6 +124,7 @@ class Overview:
             sink=sink,
             tallies=self.tallies,
             gaps_open=self.gaps_open(),
+            samples_missed_s=dict(self.absences.seconds),
             rest_weight_used=self.rest_weight_used(),
             actors=ACTORS,
             rates=self.rates.current(),

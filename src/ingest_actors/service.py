@@ -337,11 +337,12 @@ class Service:
 
     async def _open_kafka(self) -> Sink:
         """Kafka by the settings, and with it what an earlier process has written."""
+        settings = self.settings
         # What is played is no part of any series that goes on, and may be played again.
-        state = ResumeState(self.settings.instance_name) if self._live else None
+        state = ResumeState(settings.instance_name) if self._live else None
         sink = await open_sink(
-            self.settings,
-            queue_bytes=Bounds.of(self.settings.buffer_max_bytes).sink,
+            settings,
+            queue_bytes=Bounds.of(settings.buffer_max_bytes, spool=settings.spool_dir is not None).sink,
             progress=state,
             letter=self._topology.letters.refused_event,
             clock_ms=self._clock_ms,

@@ -12,6 +12,7 @@ from functools import partial
 
 import trio
 
+from ingest_actors.actors.absence import absence
 from ingest_actors.actors.backfiller import RETRY_FIRST_S, RETRY_MAX_S, backfiller
 from ingest_actors.actors.bookkeeper import bookkeeper
 from ingest_actors.actors.catch_up import catch_up
@@ -141,6 +142,7 @@ class Sources:
 
             nursery.start_soon(self._rotate, launch)
             nursery.start_soon(self._watch)
+            nursery.start_soon(self._count_absences)
             nursery.start_soon(self._ask_rest)
             await self._keep_alive(
                 "planner",
@@ -208,6 +210,7 @@ class Sources:
             failures_max=settings.max_retries,
             on_open=on_open,
             on_end=fleet.stir,
+            spared=partial(fleet.carried_by_twins, state),
             announce=self._announce,
             tallies=self._overview.tallies,
             clock_ms=self._clock_ms,
@@ -288,6 +291,19 @@ class Sources:
                 fetch=SnapshotFetcher(rest, self._table, self._settings.depth_snapshot_limit, self._clock_ms),
                 ledger=self._overview.ledger,
                 backoff=partial(Backoff, rng=self._rng),
+                announce=self._announce,
+            ),
+        )
+
+    async def _count_absences(self) -> None:
+        """What disconnections cost of samples."""
+        await self._keep_alive(
+            "watch",
+            partial(
+                absence,
+                self._overview.fleet,
+                absences=self._overview.absences,
+                heard=self._hearing.heard,
                 announce=self._announce,
             ),
         )

@@ -140,6 +140,8 @@ class Status:
     """Connections beside the planned ones, which are about to take the place of one."""
     connections_draining: int = 0
     """Connections whose place another has taken; they are read to their end."""
+    samples_missed_s: dict[str, float] = field(default_factory=dict)
+    """Seconds in which nobody listened to streams of samples, by event type, summed over the streams."""
 
     @property
     def connections_open(self) -> int:

@@ -15,11 +15,13 @@ from functools import partial
 import trio
 
 from ingest_actors.actors.batcher import batcher
+from ingest_actors.actors.fleet import beside_another
 from ingest_actors.actors.monitor import monitor
 from ingest_actors.actors.parser import parser
 from ingest_actors.actors.producer import Handover, producer
 from ingest_actors.actors.recorder import recorder
 from ingest_actors.announce import Announcer
+from ingest_actors.binance.absences import Absences
 from ingest_actors.binance.books import Books
 from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.dead_letters import DeadLetters
@@ -27,6 +29,7 @@ from ingest_actors.binance.ends import Ends
 from ingest_actors.binance.gaps import Gap, State
 from ingest_actors.binance.journal import Journal, late
 from ingest_actors.binance.leads import Leads
+from ingest_actors.binance.outcome import Parsed
 from ingest_actors.binance.parser import EventParser
 from ingest_actors.binance.repairs import Repairs
 from ingest_actors.binance.resume import Mark, Place
@@ -45,6 +48,10 @@ from ingest_actors.sources import Sources
 from ingest_actors.summary import get_metrics
 from ingest_actors.supervision import DrainReport, Line, Mailbox
 from ingest_actors.supervisor import Supervisor
+
+PLAYED_WAIT_S = 1.0
+"""How long, of this machine's time, what one connection of a recording lacks is looked for by another: the recording is
+played faster than that."""
 
 Player = Callable[[Mailbox[FrameBatch]], Awaitable[None]]
 """Puts messages into a mailbox, in order, and returns when there are no more."""
@@ -99,6 +106,8 @@ class Topology:
         )
         leads = Leads(table, self._alive)
         self._continuity.on_commit = leads.commit
+        self._sharing = Sharing(self._continuity, leads)
+        self._overlapping = False
         self._parser = EventParser(table, continuity=self._continuity, leads=leads)
         self.letters = DeadLetters(table)
 
@@ -113,6 +122,7 @@ class Topology:
             streams=StreamWatch(
                 table, silence_s=settings.stream_silence_seconds, askable=network.statistics is not None
             ),
+            absences=Absences(table),
             clock_ms=clock_ms,
             lanes=settings.connections_per_stream,
         )
@@ -137,7 +147,7 @@ class Topology:
             books=Books(
                 self._continuity, interval_s=settings.depth_snapshot_interval_seconds, wanted=self.overview.fleet.wants
             ),
-            sharing=Sharing(self._continuity, leads),
+            sharing=self._sharing,
             table=table,
             bounds=self._bounds,
             overview=self.overview,
@@ -201,7 +211,7 @@ class Topology:
                     parser,
                     self._unparsed,
                     self._events,
-                    parse=self._parser.parse,
+                    parse=self._parser.parse if self._player is None else self._parse_played,
                     order=self._continuity,
                     notify=self.sources.notify,
                     ledger=overview.ledger,
@@ -275,6 +285,13 @@ class Topology:
         self.sources.adopt(settings, network)
         self.overview.fleet.change(wanted, self._announce, "streams_changed")
 
+    def _parse_played(self, batch: FrameBatch) -> Parsed:
+        """Parse what a recording has: where one connection took over from another, both may have brought the same."""
+        if not self._overlapping and beside_another(batch.connection):
+            self._overlapping = True
+            self._sharing.share_everything(PLAYED_WAIT_S)
+        return self._parser.parse(batch)
+
     def _alive(self, connection: str) -> bool:
         """Whether a connection is open."""
         fleet = self.overview.fleet
@@ -296,7 +313,7 @@ class Topology:
             name,
             level="info" if state is State.CLOSED else "warning",
             gap=gap.name,
-            missing=gap.hole.size,
+            missing=gap.size,
             recovered=gap.recovered,
             reason=str(gap.reason),
         )

@@ -93,6 +93,26 @@ async def test_only_the_refused_event_is_dead_lettered(autojump_clock):
     assert not rig.ledger.unbalanced()
 
 
+async def test_dead_letters_that_the_sink_has_written_itself_are_counted_and_not_offered_again(autojump_clock):
+    sink = MemorySink(refuse=lambda event: "too_large" if event[2] == 3 else None)
+    acknowledged = sink.acknowledged
+
+    async def with_letters():
+        done = await acknowledged()
+        letters = [refused_event(done.batch.events[each.position], each.reason, each.detail) for each in done.refused]
+        return done._replace(letters=EventBatch(letters, received_at_ms=0) if letters else None)
+
+    sink.acknowledged = with_letters
+    rig = Rig(sink)
+    rig.put(batch(1, 2, 3, 4), batch(5))
+    rig.inbox.close()
+    await producer(rig.handover)
+    assert rig.numbers() == [1, 2, 4, 5]
+    assert (rig.ledger.total().delivered, rig.ledger.total().dead_lettered) == (4, 1)
+    assert not rig.ledger.unbalanced()
+    assert [name for name, *_ in rig.told] == ["dead_lettered"]
+
+
 async def test_nothing_behind_a_refused_event_is_settled_before_it(autojump_clock, nursery):
     rig = Rig(MemorySink(delay_s=1, refuse=lambda event: "bad" if event[2] == 1 else None))
     rig.put(batch(1, 2), batch(3))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from ingest_actors.binance.begun_again import DATABASE_LAG_MAX_S, DOUBT_S, DOUBTED_FROM
 from ingest_actors.binance.continuity import Continuity
+from ingest_actors.binance.event_time import FUTURE_LIMIT_MS
 from ingest_actors.binance.gaps import Reason, State
 from ingest_actors.binance.journal import Journal
 from ingest_actors.binance.sequence import LATE_HOLES_MAX
@@ -283,6 +284,30 @@ def test_without_anybody_to_ask_a_short_run_is_believed_when_nothing_else_comes(
     world.flush()
     assert world.left[100:] == [7, 8, 9, 10, 11]
     assert world.journal == [(7, 100, State.OPEN, 0), (7, 100, State.LOST, 0)]
+
+
+def test_ids_that_begin_again_on_two_connections_are_one_beginning():
+    books = Books()
+    books.continuity.share({"btcusdt@x": 0.1})
+    books.series.sequence.next_id = books.series.staged = 10**6
+    books.offer((10**6, 10**6))
+    for first in range(1, 9, 2):  # the same by both, cut differently
+        books.offer((first, first + 1), (first, first), (first + 1, first + 2))
+    books.expire(20.0)
+    books.offer((10, 11))
+    books.flush()
+    cuts = [b"1-2", b"2-3", b"3-4", b"4-5", b"5-6", b"6-7", b"7-8", b"8-9", b"10-11"]
+    assert (books.left, books.dropped) == ([b"1000000-1000000", *cuts], 4)
+
+
+def test_a_clock_that_was_set_back_does_not_make_a_new_beginning_old():
+    books = Books()
+    books.tick = 2 * FUTURE_LIMIT_MS
+    books.offer((100, 100))
+    books.tick = 1  # the time of receipt stands for one that lies too far ahead of the clock
+    books.offer(*((number, number) for number in range(1, 21)))
+    books.flush()
+    assert (len(books.left), books.dropped) == (21, 0)
 
 
 def test_what_is_doubted_gives_way_when_there_is_no_room():

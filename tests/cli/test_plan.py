@@ -112,6 +112,20 @@ def test_books_that_cannot_be_written_as_often_as_is_set_are_told():
     assert judged(streams=streams, depth_snapshot_interval_seconds=3000, depth_snapshot_limit=100).warnings == ()
 
 
+def test_two_connections_a_stream_are_twice_the_connections_and_messages_for_the_same_streams(given, capsys):
+    given(BINANCE_SYMBOLS=",".join(f"S{number}USDT" for number in range(500)))
+    _, once = planned(capsys, "--offline")
+    given(CONNECTIONS_PER_STREAM="2")
+    _, twice = planned(capsys, "--offline")
+    assert twice["streams"] == once["streams"]
+    assert twice["connections"]["streams"] == once["connections"]["streams"] * 2
+    for name in ("messages", "bytes"):
+        assert twice["subscriptions"][name] == 2 * once["subscriptions"][name]
+    assert twice["connections"]["open_s"] > once["connections"]["open_s"]
+    assert cli.main(["plan", "--offline"]) == 0
+    assert "each on two connections" in capsys.readouterr().out
+
+
 def test_offline_asks_nobody_and_says_what_it_does_not_know(given, capsys):
     given(BINANCE_SYMBOLS="BTCUSDT,*EUR", BINANCE_STREAM_TYPES="trade,!miniTicker@arr")
     given(BINANCE_REST_URL=f"http://{NOBODY}", KAFKA_BOOTSTRAP_SERVERS=NOBODY, HTTPS_PROXY="http://127.0.0.1:1")

@@ -26,12 +26,15 @@ def test_symbols_are_named_or_counted(simulated):
     assert simulated("--symbols", "1000,").symbols == ("1000",)  # a symbol whose name is a number
 
 
-def test_events_and_quiet_symbols_and_the_lag_of_rest_are_as_told(simulated):
-    config = simulated("--quiet", "dead1usdt,DEAD2USDT", "--old-trade-schema", "--extra-fields", "--rest-lag", "1.5")
+def test_events_and_quiet_symbols_and_what_rest_has_are_as_told(simulated):
+    config = simulated(
+        "--quiet", "dead1usdt,DEAD2USDT", "--old-trade-schema", "--extra-fields", "--rest-lag", "1.5", "--history", "7"
+    )
     assert config.quiet == ("DEAD1USDT", "DEAD2USDT")
-    assert (config.old_trade_schema, config.extra_fields, config.rest_lag_s) == (True, True, 1.5)
+    assert (config.old_trade_schema, config.extra_fields, config.rest_lag_s, config.history) == (True, True, 1.5, 7)
     plain = simulated()
     assert (plain.quiet, plain.old_trade_schema, plain.extra_fields, plain.rest_lag_s) == ((), False, False, 0.0)
+    assert plain.history == 20_000
 
 
 @pytest.mark.parametrize(

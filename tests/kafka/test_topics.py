@@ -33,8 +33,8 @@ async def test_what_is_missing_is_created_with_its_retention_and_only_once(broke
     assert entries(
         broker.bootstrap_servers,
         topic_prefix + "state",
-        *("cleanup.policy", "segment.bytes", "segment.ms", "min.cleanable.dirty.ratio"),
-    ) == ["compact", "16777216", "600000", "0.1"]
+        *("cleanup.policy", "segment.bytes", "segment.ms", "min.cleanable.dirty.ratio", "delete.retention.ms"),
+    ) == ["compact", "16777216", "600000", "0.1", "600000"]
     assert entries(broker.bootstrap_servers, topic_prefix + "dead_letters", "max.message.bytes") == ["8388608"]
 
 

@@ -130,7 +130,7 @@ async def test_a_commit_that_was_never_answered_is_read_back_and_not_guessed(bro
     progress = CountingProgress()
     async with exactly_once_on(broker.bootstrap_servers, topic_prefix, progress=progress) as sink:
         await deliver(sink, in_batches(events[:300]))
-        handle = sink._writer._handle
+        handle = sink._writer._attempt.handle
         commit = handle.commit
 
         async def commit_in_silence():
@@ -153,7 +153,7 @@ async def test_a_sink_that_broke_with_a_commit_unanswered_doubles_nothing_after_
     events = numbered(route_for(topic_prefix), range(600))
     batches = in_batches(events)
     async with exactly_once_on(broker.bootstrap_servers, topic_prefix) as sink:
-        handle = sink._writer._handle
+        handle = sink._writer._attempt.handle
         commit = handle.commit
 
         async def commit_and_break():

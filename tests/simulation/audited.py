@@ -22,19 +22,27 @@ def audit(entries):
         if route.dead_letter:
             letters.append((value, {name: text.decode("utf-8", "replace") for name, text in route.headers}))
     auditor = Auditor()
+    _feed(auditor, topics, letters)
+    for reading in auditor.second_readings():
+        _read_again(reading, topics)
+    return auditor.report()
+
+
+def _feed(auditor, topics, letters):
     for partition, records in enumerate(topics[Role.GAPS]):
         auditor.journal(partition, records)
     auditor.dead_letters(letters)
     for role in (Role.RAW, Role.TRADES, Role.DEPTH):
         for partition, records in enumerate(topics[role]):
             auditor.feed(role, partition, records)
-    for reading in auditor.second_readings():
-        for role in (Role.TRADES, Role.DEPTH, Role.RAW):
-            for partition, spans in reading.places.get(role, {}).items():
-                for first, last in spans:
-                    for _, _, value, _ in topics[role][partition][first : last + 1]:
-                        reading.take(role, value)
-    return auditor.report()
+
+
+def _read_again(reading, topics):
+    for role in (Role.TRADES, Role.DEPTH, Role.RAW):
+        for partition, spans in reading.places.get(role, {}).items():
+            for first, last in spans:
+                for _, _, value, _ in topics[role][partition][first : last + 1]:
+                    reading.take(role, value)
 
 
 def defects(report, *, leaving_out=()):

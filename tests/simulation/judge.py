@@ -119,25 +119,25 @@ def effective(kafka):
     """The entries that stand when each death has taken its own away, and those that it took."""
     kept: list[tuple[int, Entry]] = []
     away = []
-    begins = [*kafka.begins, None]
     for life, begin in enumerate(kafka.begins):
         while kept and kept[-1][0] >= begin:
             away.append(kept.pop()[1])
-        end = begins[life + 1]
         for index, entry in enumerate(kafka.entries):
             if entry.life == life:
                 if entry.acknowledged:
                     kept.append((index, entry))
                 else:
                     away.append(entry)
-        del end
     return [entry for _, entry in kept], away
 
 
 def judge_audit(world, kept, taken_away):
-    """`audit` agrees: with the effective record altogether; of the whole one it says no more than that things double."""
+    """`audit` agrees: nothing is wrong with the effective record, and in the whole one nothing is missing."""
     unordered = any(fired.fault.action.DO in UNORDERED for fired in world.fired)
-    found = audited.defects(audited.audit(kept), leaving_out=SAMPLES if unordered else ("kline",))
+    found = audited.defects(
+        audited.audit(kept),
+        leaving_out=SAMPLES if unordered else ("kline",),  # a candle is told again to whoever subscribes again
+    )
     assert not found, ("audit disagrees", found)
     if not taken_away:
         return
@@ -369,49 +369,52 @@ class Record:
             self.verdict.gaps[lines[-1].reason, lines[-1].state] += 1
 
     def _judge_whole(self, event_type, symbol, series):
-        resets = len(self.epochs[symbol]) - 1
-        explained = set()
-        ended = {}
-        for line in series.journal:
-            if line.reason != "exchange_reset":
-                ended[line.gap, line.detected_at] = line
-        refused = self._refused(event_type, symbol)
-        by_epoch = {}
-        for place in series.order:
-            by_epoch.setdefault(place[0], []).append(place)
+        """What is missing is in the dead letters, or the journal says that it is lost, or looked for still."""
+        ended = {(line.gap, line.detected_at): line for line in series.journal if line.reason != "exchange_reset"}
         fell = sum(after[0] > before[0] and after[-1] <= before[-1] for before, after in pairwise(series.order))
         said = sum(line.reason == "exchange_reset" and line.state == "lost" for line in series.journal)
         assert said >= fell, ("ids began again, and the journal does not say so", event_type, symbol)
-        late = {}
-        for place in series.late:
-            assert place not in late.setdefault(place[0], set()), ("late and doubled", event_type, symbol, place)
-            late[place[0]].add(place[1])
         there_at_all = set()
-        for epoch, places in by_epoch.items():
+        for epoch in dict.fromkeys(place[0] for place in series.order):
+            places = [place for place in series.order if place[0] == epoch]
             if event_type == "depth_update":
-                missing = self._holes(places)
-                self.verdict.depth_holes += len(missing)
-                there = set()
-                missing = {number for hole in missing for number in hole}
+                missing = self._missing_updates(places)
             else:
-                there = {number for _, number in places} | late.get(epoch, set())
-                published = self.epochs[symbol][epoch]
-                published = published.trades if event_type == "trade" else published.aggregates
-                missing = {number for number in range(min(there), max(there) + 1) if number in published} - there
-            there_at_all |= there
-            missing -= series.letters | refused
+                there = self._there(event_type, symbol, epoch, places, series.late)
+                missing = self._missing_trades(event_type, symbol, epoch, there)
+                there_at_all |= there
+            missing -= series.letters
             for line in ended.values():
                 if line.state != "closed":
                     lost = missing & set(range(line.first_id, line.last_id + 1))
-                    if event_type in TRADES and lost:
-                        self.verdict.lost[line.reason] += len(lost)
-                        self._judge_loss(event_type, symbol, line, lost)
                     missing -= lost
+                    if event_type in TRADES and lost:
+                        self._judge_loss(event_type, symbol, line, lost)
             assert not missing, ("missing, and nobody says so", event_type, symbol, epoch, _shortened(missing))
-        if event_type in TRADES and not resets:
+        if event_type in TRADES and len(self.epochs[symbol]) == 1:
             for line in ended.values():
-                self._judge_line(line, there_at_all, series.letters | refused)
-        del explained
+                self._judge_line(line, there_at_all, series.letters)
+
+    def _there(self, event_type, symbol, epoch, places, late):
+        came_late = [place[1] for place in late if place[0] == epoch]
+        assert len(came_late) == len(set(came_late)), ("late and doubled", event_type, symbol)
+        in_order = {number for _, number in places}
+        assert in_order.isdisjoint(came_late), ("late, and there before", event_type, symbol)
+        return in_order.union(came_late)
+
+    def _missing_trades(self, event_type, symbol, epoch, there):
+        published = self.epochs[symbol][epoch]
+        published = published.trades if event_type == "trade" else published.aggregates
+        return {number for number in range(min(there), max(there) + 1) if number in published} - there
+
+    def _missing_updates(self, places):
+        """What is missing between the updates of a book."""
+        missing = set()
+        for (_, _, before), (_, first, _) in pairwise(places):
+            if first > before + 1:
+                self.verdict.depth_holes += 1
+                missing.update(range(before + 1, first))
+        return missing
 
     def _judge_line(self, line, there, letters):
         """What the journal says of a gap is so."""
@@ -424,35 +427,14 @@ class Record:
 
     def _judge_loss(self, event_type, symbol, line, lost):
         """Trades are lost for a reason, or not at all."""
+        self.verdict.lost[line.reason] += len(lost)
         world = self.world
         off = {"trade": "trade", "aggregate_trade": "aggTrade"}[event_type] not in world.schedule.settings["backfill"]
         reset = len(self.epochs[symbol]) > 1
-        refused = any(fired.fault.action.DO in ("rest_error", "rest_not_json") for fired in world.fired)
         too_old = line.reason == "too_old" and any(lived.too_old for lived in world.lives)
         still = line.state == "open"
-        assert off or reset or refused or too_old, ("lost without need", line, _shortened(lost))
+        assert off or reset or too_old, ("lost without need", line, _shortened(lost))
         assert not still or off, ("given up at the end", line, _shortened(lost))
-
-    def _holes(self, places):
-        """What is missing between the updates of a book."""
-        holes = []
-        reached = None
-        for _, first, last in places:
-            if reached is not None and first > reached + 1:
-                holes.append(range(reached + 1, first))
-            reached = last
-        return holes
-
-    def _refused(self, event_type, symbol):
-        """What the sink refused: a death before its dead letter was written leaves no trace of it."""
-        if not any(lived.died for lived in self.world.lives):
-            return set()
-        refused = [event for event in self.world.kafka.refused if event[1] == symbol.encode()]
-        if event_type == "depth_update":
-            updates = [_event(value) for value, _, _, route in refused if route.event_type == event_type]
-            return {number for event in updates for number in range(event.first_u, event.u + 1)}
-        values = [value for value, _, _, route in refused if route.event_type == event_type]
-        return {_event(value).t if event_type == "trade" else _aggregate(value).a for value in values}
 
     def _judge_samples(self, event_type, symbol, events):
         """In order, and none twice, unless the exchange itself sent it so."""

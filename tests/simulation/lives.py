@@ -13,11 +13,13 @@ from unittest.mock import patch
 import httpx
 import trio
 import virtual
+from depth_reader import BookReader
 from memory_kafka import MemoryKafka
 from schedule import CALM_S_MAX
 from truth import Published
 from world import Chaos, ChaoticMailbox
 
+from ingest_actors.binance.stream_table import TopicNames
 from ingest_actors.network import real_network
 from ingest_actors.service import Resumed, Service
 from ingest_actors.settings import Settings
@@ -25,6 +27,7 @@ from ingest_actors.simulator import SimulatorConfig, open_exchange
 from ingest_actors.simulator.fault_refusals import SetStatus
 from ingest_actors.simulator.faults import Fault
 
+DEPTH = TopicNames().depth
 START_MS = 1_790_000_000_000
 DEATH_PATIENCE_S = 5.0
 """A death that waits for steps of the actors comes anyhow after so long: there may be none."""
@@ -41,6 +44,7 @@ class Lived:
         happened: what it told of itself.
         began_ms, ended_ms: by the exchange's clock.
         too_old: whether what was missed before it was too old to be fetched.
+        breaks: how often the sink was set up anew.
     """
 
     def __init__(self, began_ms):
@@ -52,6 +56,7 @@ class Lived:
         self.began_ms = began_ms
         self.ended_ms = None
         self.too_old = False
+        self.breaks = 0
 
     def tell(self, event):
         self.happened.append(event)
@@ -72,7 +77,9 @@ class World:
         self.fired = []
         self.crashes = Counter()
         self.calm_s = 0.0
+        self.seconds = 0
         self.clock_off_ms = 0
+        self.books = {symbol: BookReader() for symbol in schedule.market["symbols"]}
 
 
 class Fate(Chaos):
@@ -117,6 +124,7 @@ async def _live(schedule):
                 await trio.sleep(life.away_s)
             nursery.cancel_scope.cancel()
         world.fired = list(exchange.fired)
+        world.seconds = round(trio.current_time())
         return world
 
 
@@ -143,6 +151,7 @@ async def _one_life(world, exchange, rng, life, *, last):
             resumed=Resumed(resumed.marks, away_s),
         )  # fmt: skip
         service.announcer.add(lived)
+        sink.letter = service._topology.letters.refused_event
         _crash_parser(service, fate)
         ledger = lived.ledger = service._topology.overview.ledger
         with trio.CancelScope() as whole_life:
@@ -172,6 +181,7 @@ async def _one_life(world, exchange, rng, life, *, last):
                 nursery.cancel_scope.cancel()
     lived.report = service.report
     lived.ended_ms = exchange.now_ms()
+    lived.breaks = sink.breaks
     world.crashes += fate.crashes
     assert not ledger.unbalanced() or lived.died
 
@@ -229,18 +239,31 @@ async def _catch_up(world, exchange, service, sink, fate):
         trade, aggregate, update, _ = world.published.newest(symbol)
         goals |= {(b"trade", symbol): trade, (b"aggregate_trade", symbol): aggregate, (b"depth_update", symbol): update}
     seen = len(world.kafka.entries)
+    _read_books(world, 0, seen)
     with trio.move_on_after(CALM_S_MAX):
         while True:
             await trio.sleep(0.5)
             for entry in world.kafka.entries[seen:]:
                 _check_off(goals, entry.event, world)
-            seen = len(world.kafka.entries)
-            if not goals and not service.status().gaps_open:
+            _read_books(world, seen, seen := len(world.kafka.entries))
+            out_of_step = [symbol for symbol, book in world.books.items() if book.last is None]
+            if not goals and not service.status().gaps_open and not out_of_step:
+                for symbol, book in world.books.items():
+                    assert world.published.book(symbol, book.last) == book.sides, ("another book", symbol, book.last)
                 world.calm_s = trio.current_time() - began_s
                 return
     raise AssertionError(
-        f"not caught up {CALM_S_MAX} s after the last fault: {goals}, {service.status().gaps_open} gaps open"
+        f"not caught up {CALM_S_MAX} s after the last fault: {goals}, {service.status().gaps_open} gaps open,"
+        f" no books of {out_of_step}"
     )
+
+
+def _read_books(world, first, end):
+    """What a reader of the depth topic makes of these entries."""
+    for entry in world.kafka.entries[first:end]:
+        _, key, _, route = entry.event
+        if DEPTH in entry.topics or route.event_type == "gap":
+            world.books[key.decode()].read(entry.event)
 
 
 _FIELDS = {"trade": b'"t":', "aggregate_trade": b'"a":', "depth_update": b'"u":'}
@@ -282,7 +305,7 @@ def _network(world, exchange, lived, fate, settings):
     """The real one, over memory; it notes what is read, and connections and repairs crash at it."""
     network = real_network(
         settings, clock_ms=lambda: exchange.now_ms() + world.clock_off_ms, connect=exchange.connect,
-        rest_transport=httpx.ASGITransport(exchange.rest_app),
+        rest_transport=_FarAway(exchange.rest_app, f"{world.schedule.seed}/rest/{len(world.lives)}"),
     )  # fmt: skip
 
     @asynccontextmanager
@@ -321,6 +344,18 @@ class _Feed:
         return batch
 
 
+class _FarAway(httpx.AsyncBaseTransport):
+    """The way to the REST interface: each answer takes its time."""
+
+    def __init__(self, app, seed):
+        self._app = httpx.ASGITransport(app)
+        self._rng = random.Random(seed)
+
+    async def handle_async_request(self, request):
+        await trio.sleep(0.001 + 0.1 * self._rng.random())
+        return await self._app.handle_async_request(request)
+
+
 class _Rest:
     """The exchange's REST interface, as whoever repairs gaps sees it."""
 
@@ -337,8 +372,13 @@ class _Rest:
     async def historical_trades(self, *args, **options):
         return await self._asked(self._rest.historical_trades, args, options)
 
+    async def depth(self, *args, **options):
+        return await self._asked(self._rest.depth, args, options)
+
     async def _asked(self, ask, args, options):
-        self._fate.pass_by("rest.ask")
+        for _ in range(5):  # it is asked seldom
+            self._fate.pass_by("rest.ask")
         answer = await ask(*args, **options)
-        self._fate.pass_by("rest.answer")
+        for _ in range(5):
+            self._fate.pass_by("rest.answer")
         return answer

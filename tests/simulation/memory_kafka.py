@@ -15,7 +15,7 @@ import trio
 
 from ingest_actors.binance.resume import ResumeState
 from ingest_actors.errors import SinkBroken
-from ingest_actors.messages import Event
+from ingest_actors.messages import Event, EventBatch
 from ingest_actors.protocols import Acknowledgement, Refusal, SinkStatus
 
 INSTANCE = "simulated"
@@ -41,7 +41,6 @@ class MemoryKafka:
         begins: for each life, how many entries the state that it began with covers.
         state: the state topic, compacted.
         stated_s: when that was written last, by trio's clock; None: never.
-        refused: events that were refused, so that a death before their dead letter was written loses them.
     """
 
     def __init__(self, rng, *, exactly_once, interval_s=0.1):
@@ -53,7 +52,6 @@ class MemoryKafka:
         self.state = {}
         self.stated_s = None
         self.covered = 0
-        self.refused = []
 
     def resumed(self):
         """What is read at a start."""
@@ -83,6 +81,9 @@ class Writer:
         delay_s: from acceptance to acknowledgement; of a commit.
         room: events that it takes before it wants some acknowledged.
         refuse: says of an event why it is not taken; None: it is.
+
+    Attributes:
+        letter: makes the dead letter of an event that is refused, from a reason and a detail; to be set.
     """
 
     def __init__(self, kafka, life, chaos, *, delay_s=0.0, room=10**9, refuse=lambda event: None):
@@ -92,6 +93,7 @@ class Writer:
         self.delay_s = delay_s
         self.room = room
         self.refuse = refuse
+        self.letter = None
         self.progress = kafka.resumed()
         self.paused = False
         self.broken = None
@@ -226,16 +228,21 @@ class Writer:
         """The first batches are written."""
         for _ in range(count):
             batch, since_s = self._accepted.popleft()
-            refused = []
+            refused, letters = [], []
             for position, event in enumerate(batch.events):
-                reason = None if event[3].dead_letter or not event[3].counted else self.refuse(event)
+                reason = self._refusal(event)
                 if reason:
                     refused.append(Refusal(position, reason, f"{reason} says the test"))
-                    self.kafka.refused.append(event)
+                    letters.append(self.letter(event, *refused[-1][1:]))
                 else:
-                    self.kafka.entries.append(Entry(event, self.life, event[3].topics, True))
+                    self.kafka.entries.append(Entry(event, self.life, event[3].topics, acknowledged=True))
+            self.kafka.entries += [Entry(letter, self.life, letter[3].topics, acknowledged=True) for letter in letters]
             self.progress.apply(batch)
-            self._ready.append(Acknowledgement(batch, refused, trio.current_time() - since_s))
+            written = EventBatch(letters, received_at_ms=batch.received_at_ms) if letters else None
+            self._ready.append(Acknowledgement(batch, refused, trio.current_time() - since_s, written))
+
+    def _refusal(self, event):
+        return None if event[3].dead_letter or not event[3].counted else self.refuse(event)
 
     def _put_state(self):
         change = self.progress.change()
@@ -257,7 +264,7 @@ class Writer:
         events = [event for batch, _ in self._accepted for event in batch.events]
         reached = {}  # in each partition of each topic, what is written has no holes
         for position, event in enumerate(events):
-            if event[3].dead_letter or not event[3].counted or not self.refuse(event):
+            if not self._refusal(event):
                 topics = []
                 for name in event[3].topics:
                     partition = name, event[1]
@@ -266,4 +273,4 @@ class Writer:
                     if position < reached[partition]:
                         topics.append(name)
                 if topics:
-                    self.kafka.entries.append(Entry(event, self.life, tuple(topics), False))
+                    self.kafka.entries.append(Entry(event, self.life, tuple(topics), acknowledged=False))

@@ -1,9 +1,9 @@
 """A schedule: everything that will befall a service in its lives, drawn from one number."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ingest_actors.simulator.faults import FaultScript
+from ingest_actors.simulator.faults import FaultScript, ResetIds
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "ADAUSDT")
 ALWAYS = ("aggTrade", "trade", "depth@100ms")
@@ -46,6 +46,7 @@ class Schedule:
         clock_steps: instants, and by how much the service's clock is off from then on, ms.
         refuses: whether the sink refuses some events.
         faults_s: when all faults are over.
+        actions: what the faults were drawn from; empty: everything.
     """
 
     seed: int
@@ -63,10 +64,28 @@ class Schedule:
     refuses: bool = False
 
     faults_s: float = 0.0
+    actions: tuple[str, ...] = ()
 
 
-def draw(seed, *, mode=None):
-    """The schedule of a seed."""
+def _faults(seed, faults_s, symbols, actions):
+    """A script in which ids begin again once at most: where they do so twice they may go on as if they never had.
+
+    Each beginning is at a low number; test networks need a month to get from one to the next.
+    """
+    faults = FaultScript.random(seed, duration_s=faults_s, symbols=symbols, actions=actions).faults
+    resets = [fault for fault in faults if isinstance(fault.action, ResetIds)]
+    kept = [replace(fault, in_all=1) if fault in resets[:1] else fault for fault in faults if fault not in resets[1:]]
+    return FaultScript(kept, seed=seed)
+
+
+def draw(seed, *, mode=None, actions=()):
+    """The schedule of a seed.
+
+    Args:
+        seed: of everything.
+        mode: instead of the one that it draws.
+        actions: the faults of the exchange to draw from; empty = all.
+    """
     rng = random.Random(f"{seed}/schedule")
     chosen = rng.choice(("exactly_once", "at_least_once"))
     lives = tuple(
@@ -85,7 +104,7 @@ def draw(seed, *, mode=None):
         seed,
         mode or chosen,
         lives,
-        FaultScript.random(seed, duration_s=faults_s, symbols=symbols) if rng.random() < 0.9 else FaultScript(),
+        _faults(seed, faults_s, symbols, actions) if actions or rng.random() < 0.9 else FaultScript(),
         settings={
             "binance_symbols": ",".join(symbols),
             "binance_stream_types": ",".join(types),
@@ -96,9 +115,18 @@ def draw(seed, *, mode=None):
             "gap_hold_max_events": rng.choice((5, 50_000, 50_000)),
             "backfill": rng.choice(("trade,aggTrade",) * 6 + ("trade", "off")),
             "buffer_max_bytes": rng.choice((1 << 20, 64 << 20)),
+            "connections_per_stream": rng.choice((1, 1, 2)),
+            "ws_rotate_after_seconds": rng.choice((82_800, 82_800, 70)),
+            "depth_snapshot_interval_seconds": rng.choice((15, 3600)),
+            "depth_snapshot_limit": 5000,
             "resume_max_age_seconds": rng.choice((3.0, 3600.0, 3600.0, 3600.0)),
         },
-        market={"symbols": symbols, "activity": rng.choice((0.03, 0.1, 0.2)), "tick_s": rng.choice((0.1, 0.25, 0.5))},
+        market={
+            "symbols": symbols,
+            "book_levels": 30,
+            "activity": rng.choice((0.03, 0.1, 0.2)),
+            "tick_s": rng.choice((0.1, 0.25, 0.5)),
+        },
         sink={"delay_s": rng.choice((0.0, 0.01, 0.3)), "room": rng.choice((10, 10**9, 10**9))},
         commit_interval_s=rng.choice((0.01, 0.1, 1.0)),
         crash=rng.choice((0.0, 0.0, 0.002, 0.01)),
@@ -113,4 +141,5 @@ def draw(seed, *, mode=None):
         ),
         refuses=rng.random() < 0.1,
         faults_s=faults_s,
+        actions=tuple(actions),
     )

@@ -47,6 +47,11 @@ class Published:
             len(self._ended[symbol]),
         )
 
+    def book(self, symbol, update_id):
+        """Bids and asks as of an id of the last seconds."""
+        _, bids, asks = self._source.markets[symbol].book.at(update_id, 10**6)
+        return tuple({text(price): text(quantity) for price, quantity in side} for side in (bids, asks))
+
     def _listen(self, name, market):
         reset = market.reset_ids
 
@@ -58,10 +63,12 @@ class Published:
 
     def _epoch(self, market, ended_ms):
         return Epoch(
-            {t.trade_id: (t.time_us // 1000, text(t.price), text(t.quantity), t.buyer_is_maker)
-             for t in market.trades._items},
-            {a.aggregate_id: (a.time_us // 1000, text(a.price), text(a.quantity), a.buyer_is_maker, a.first_id, a.last_id)
-             for a in market.aggregates._items},
+            {one.trade_id: _terms(one) for one in market.trades._items},
+            {one.aggregate_id: (*_terms(one), one.first_id, one.last_id) for one in market.aggregates._items},
             (market.book.opened_id + 1, market.book.update_id),
             ended_ms,
-        )  # fmt: skip
+        )
+
+
+def _terms(one):
+    return one.time_us // 1000, text(one.price), text(one.quantity), one.buyer_is_maker

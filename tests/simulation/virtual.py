@@ -13,7 +13,6 @@ from unittest.mock import patch
 
 import trio
 
-
 IDLE_MAX = 100
 """Looks in a row at tasks of which none can run and none has a deadline: trio's own may need a few at the end."""
 
@@ -63,7 +62,7 @@ def deterministic(seed):
     """The order in which trio runs tasks that could run at the same time depends on the seed alone."""
     context = _certificates()
     with (
-        patch("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", True),
+        patch("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", new=True),
         patch("trio._core._run._r", random.Random(f"{seed}/tasks")),
         patch("ingest_actors.binance.rest_ways.ssl.create_default_context", lambda: context),
         patch("trio.to_thread.run_sync", _in_the_loop),

@@ -11,7 +11,8 @@ import re
 import threading
 import time
 from collections import defaultdict
-from typing import NamedTuple, Self
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Self
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 from kafka_topics import PARTITIONS
@@ -41,8 +42,10 @@ class Tally:
         first: by series, the id that came first.
         last: by series, the highest id so far.
         skipped: ids that came although others between were missing.
-        repeated: ids that were there before, or below what was there.
-        late: how many records say that they are late.
+        missing: by series, spans of ids that have not come yet although later ones have.
+        repeated: ids that were there before.
+        unordered: ids that came behind later ones, for the first time, and do not say that they are late.
+        late: how many records came behind later ones, for the first time, and say so.
         records: how many records came in all.
     """
 
@@ -50,7 +53,9 @@ class Tally:
         self.first: dict[Series, int] = {}
         self.last: dict[Series, int] = {}
         self.skipped: list[Defect] = []
+        self.missing: dict[Series, list[tuple[int, int]]] = defaultdict(list)
         self.repeated: list[Defect] = []
+        self.unordered: list[Defect] = []
         self.late = 0
         self.records = 0
 
@@ -65,23 +70,46 @@ class Tally:
         found = _PATTERNS[event_type].search(value)
         assert found, value
         series, number = (key.decode(), event_type), int(found[1])
-        if kind[2]:
-            self.late += 1
         if series not in self.last:
             self.first[series] = self.last[series] = number
             return
         expected = self.last[series] + 1
-        if number != expected:
-            kept = self.skipped if number > expected else self.repeated
-            if len(kept) < DEFECTS_MAX:
-                kept.append(Defect(series, number, expected))
+        if number > expected:
+            self.missing[series].append((expected, number - 1))
+            _keep(self.skipped, Defect(series, number, expected))
+        elif number < expected:
+            self._take_old(Defect(series, number, expected), says_late=kind[2] is not None)
         self.last[series] = max(self.last[series], number)
+
+    @property
+    def absent(self) -> int:
+        """How many ids between the first and the last of their series have not come."""
+        return sum(last - first + 1 for spans in self.missing.values() for first, last in spans)
+
+    def _take_old(self, old: Defect, *, says_late: bool) -> None:
+        spans = self.missing[old.series]
+        for index, (first, last) in enumerate(spans):
+            if first <= old.number <= last:
+                rest = [(first, old.number - 1), (old.number + 1, last)]
+                spans[index : index + 1] = [(low, high) for low, high in rest if low <= high]
+                if says_late:
+                    self.late += 1
+                else:
+                    _keep(self.unordered, old)
+                return
+        _keep(self.repeated, old)
 
     def __str__(self) -> str:
         return (
-            f"{self.records} records, {self.late} late, {len(self.repeated)} repeats {self.repeated[:5]},"
-            f" {len(self.skipped)} skips {self.skipped[:5]}"
+            f"{self.records} records, {self.late} late, {len(self.repeated)} repeats {self.repeated[:3]},"
+            f" {self.absent} missing, {len(self.skipped)} skips {self.skipped[:3]},"
+            f" {len(self.unordered)} out of order {self.unordered[:3]}"
         )
+
+
+def _keep(defects: list[Defect], defect: Defect) -> None:
+    if len(defects) < DEFECTS_MAX:
+        defects.append(defect)
 
 
 class Follower:
@@ -196,9 +224,37 @@ def tally_of(bootstrap_servers: str, topic: str, *, isolation: str) -> Tally:
     return tally
 
 
-def journal_of(bootstrap_servers: str, topic: str) -> dict[str, list[dict[str, object]]]:
+def untold_holes(records: Iterable[tuple[bytes | None, bytes]], journal: Iterable[dict[str, Any]]) -> list[Defect]:
+    """Holes of books that the journal does not have as lost, as somebody finds them who rebuilds the books.
+
+    Args:
+        records: of the depth topic, each partition in order.
+        journal: records of the gap journal, in any order.
+    """
+    lost: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for entry in journal:
+        if entry["event_type"] == "depth_update" and entry["state"] == "lost":
+            lost[entry["symbol"]].append((entry["first_id"], entry["last_id"]))
+    book: dict[str, int] = {}
+    untold = []
+    for key, value in records:
+        assert key is not None, value
+        symbol, event = key.decode(), json.loads(value)
+        if event["event_type"] == "depth_snapshot":
+            book[symbol] = max(book.get(symbol, 0), event["lastUpdateId"])
+            continue
+        known = book.get(symbol)
+        if known is not None and event["U"] > known + 1:
+            first, last = known + 1, event["U"] - 1
+            if not any(low <= first and last <= high for low, high in lost[symbol]):
+                untold.append(Defect((symbol, "depth_update"), event["U"], first))
+        book[symbol] = max(known or 0, event["u"])
+    return untold
+
+
+def journal_of(bootstrap_servers: str, topic: str) -> dict[str, list[dict[str, Any]]]:
     """By name of the gap, what the journal says of it, in order."""
-    gaps: dict[str, list[dict[str, object]]] = defaultdict(list)
+    gaps: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for _, value in read_all(bootstrap_servers, topic):
         entry = json.loads(value)
         gaps[entry["gap"]].append(entry)

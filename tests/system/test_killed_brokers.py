@@ -2,8 +2,8 @@
 
 ``INGEST_BROKER_KILLS`` says how often one is killed, ``INGEST_PAUSE_SECONDS`` how long they are frozen,
 ``INGEST_NODE_KILLS`` how often one of three is killed,
-``INGEST_PROOF_ACTIVITY`` how busy the market is (20: a thousand trades a second); ``--log-cli-level=INFO`` shows
-figures.
+``INGEST_PROOF_ACTIVITY`` how busy the market is (10: a thousand trades and aggregates a second);
+``--log-cli-level=INFO`` shows figures.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.broker
 KILLS = number_of("INGEST_BROKER_KILLS", 2)
 NODE_KILLS = number_of("INGEST_NODE_KILLS", 1)
 PAUSE_S = number_of("INGEST_PAUSE_SECONDS", 10)
-ACTIVITY = number_of("INGEST_PROOF_ACTIVITY", 20)
+ACTIVITY = number_of("INGEST_PROOF_ACTIVITY", 10)
 SEED = number_of("INGEST_PROOF_SEED", 1)
 CALM_S = 1.5
 """Least time between two blows."""

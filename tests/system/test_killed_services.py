@@ -1,7 +1,7 @@
 """The service killed and stopped under load: what comes next goes on from the last trade in Kafka.
 
-``INGEST_KILLS`` says how often it is killed, ``INGEST_PROOF_ACTIVITY`` how busy the market is (20: a thousand trades a
-second); ``--log-cli-level=INFO`` shows figures.
+``INGEST_KILLS`` says how often it is killed, ``INGEST_PROOF_ACTIVITY`` how busy the market is; ``--log-cli-level=INFO``
+shows figures.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from proof_world import CATCH_UP_S, MODES, Market, Proof, kill, number_of
 pytestmark = pytest.mark.broker
 
 KILLS = number_of("INGEST_KILLS", 3)
-ACTIVITY = number_of("INGEST_PROOF_ACTIVITY", 20)
+ACTIVITY = number_of("INGEST_PROOF_ACTIVITY", 10)
+"""A thousand trades and aggregates a second. Every start costs weight of REST, and that is what bounds it: with a kill
+every six seconds so much is just there."""
 SEED = number_of("INGEST_PROOF_SEED", 1)
 SECOND_WRITER_EXIT = 76
 
@@ -28,14 +30,19 @@ def market(tmp_path):
 
 @pytest.fixture
 def proof(tmp_path, broker, topic_prefix, market, request):
-    with Proof(tmp_path, broker.bootstrap_servers, topic_prefix, request.param, market) as proof:
+    mode, _, more = request.param.partition(" with ")
+    environ = {"CONNECTIONS_PER_STREAM": "2", "SPOOL_DIR": str(tmp_path / "spool")} if more else {}
+    with Proof(tmp_path, broker.bootstrap_servers, topic_prefix, mode, market, **environ) as proof:
         yield proof
 
 
 both_modes = pytest.mark.parametrize("proof", MODES, indirect=True)
+every_mode = pytest.mark.parametrize(
+    "proof", [*MODES, "exactly_once with two connections a stream and a spool"], indirect=True
+)
 
 
-@both_modes
+@every_mode
 def test_killed_at_any_moment_under_load_it_goes_on_where_kafka_ends(proof, market):
     """With exactly_once every trade is there once; with at_least_once what was under way may be there twice."""
     chance = random.Random(SEED)

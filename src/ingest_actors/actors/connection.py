@@ -20,7 +20,7 @@ TAKEN_OVER_S = 2.0
 """How long a connection that has ended waits to be told that its successor has its place."""
 
 
-async def connection(  # noqa: C901 - each way to end has its own way on
+async def connection(
     outbox: Mailbox[FrameBatch],
     *,
     state: Connection,
@@ -32,6 +32,7 @@ async def connection(  # noqa: C901 - each way to end has its own way on
     failures_max: int,
     on_open: Callable[[], None],
     on_end: Callable[[], None] = lambda: None,
+    spared: Callable[[], bool] = lambda: False,
     announce: Announcer,
     tallies: Tallies,
     clock_ms: Callable[[], int],
@@ -57,6 +58,7 @@ async def connection(  # noqa: C901 - each way to end has its own way on
         failures_max: failures in a row before giving up; 0 = never. A connection that is extra never gives up.
         on_open: called when all streams are acknowledged.
         on_end: called when an open connection has ended.
+        spared: whether another one brings all that it should: then it does not give up, but begins to count anew.
         announce: told of openings, closings and failures.
         tallies: told of reconnections.
         clock_ms: wall clock, ms since the epoch.
@@ -95,9 +97,7 @@ async def connection(  # noqa: C901 - each way to end has its own way on
                 backoff.reset()
             else:
                 reason = "unreachable" if isinstance(failure, ExchangeUnreachable) else "closed"
-                state.failures += 1
-                if failures_max and state.failures >= failures_max and not state.extra:
-                    raise _gave_up(state, failure)
+                _count_failure(state, failure, failures_max, spared)
             if state.predecessor is None:
                 tallies.reconnects[reason] += 1
             delay_s = backoff.next_s()
@@ -113,6 +113,16 @@ async def connection(  # noqa: C901 - each way to end has its own way on
             await trio.sleep(delay_s)
     finally:
         state.state = "closed"
+
+
+def _count_failure(
+    state: Connection, failure: ExchangeUnreachable | FeedClosed, failures_max: int, spared: Callable[[], bool]
+) -> None:
+    state.failures += 1
+    if failures_max and state.failures >= failures_max and not state.extra:
+        if not spared():
+            raise _gave_up(state, failure)
+        state.failures = 0
 
 
 def _gave_up(state: Connection, failure: ExchangeUnreachable | FeedClosed) -> ExchangeUnreachable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,8 @@ STREAMS_TOLD_MAX = 20
 
 LANE_LETTERS = ("", "b")
 """What the names of connections end with that carry what others carry too."""
+
+_BESIDE = re.compile(r"ws-\d+(?:b|b?\.\d+)")
 
 Assign = Callable[[Sequence[str], Mapping[str, Sequence[str]], Mapping[str, str]], Mapping[str, Sequence[str]]]
 """Plans which connection carries which streams, given what they carry and which streams are to leave which."""
@@ -271,6 +274,11 @@ class Fleet:
         """Endpoints of connections that carry what this one carries, and are not exchanged for it."""
         return {other.url for other in self._twins(connection) if other.url}
 
+    def carried_by_twins(self, connection: Connection) -> bool:
+        """Whether others that are open carry all that a connection carries."""
+        there = {stream for other in self._twins(connection) if other.state == "open" for stream in other.streams}
+        return bool(there) and there.issuperset(connection.streams)
+
     def heard_of_twins(self, connection: Connection, since_s: float) -> bool:
         """Whether any of them has brought something since then, trio's clock."""
         return any(other.heard_at_s is not None and other.heard_at_s >= since_s for other in self._twins(connection))
@@ -300,3 +308,8 @@ def next_name(name: str) -> str:
     """The name of a connection that takes the place of another: ``ws-1``, ``ws-1.2``, ``ws-1.3``."""
     place, _, generation = name.partition(".")
     return f"{place}.{int(generation or 1) + 1}"
+
+
+def beside_another(name: str) -> bool:
+    """Whether a connection of this name, as a recording has it, has brought what another one brought as well."""
+    return _BESIDE.fullmatch(name) is not None

@@ -100,7 +100,7 @@ async def _keep_asking(
         except IngestError as failure:
             announce("listings_not_asked", level="warning", cause=str(failure))
             continue
-        if fleet.wanted is before:  # else the settings have changed meanwhile
+        if answer.symbols_listed is not None and fleet.wanted is before:  # else the settings have changed meanwhile
             fleet.change(answer.with_halted(before), announce, "listings_changed")
 
 

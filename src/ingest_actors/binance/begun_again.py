@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from ingest_actors.binance.departures import Departures
+from ingest_actors.binance.event_time import FUTURE_LIMIT_MS
 from ingest_actors.binance.series import Odd, Series, size_of
 from ingest_actors.messages import Route
 
@@ -28,6 +29,9 @@ BELIEVED_FROM = 20
 """So many events in a row whose ids follow each other are a new beginning, when nobody can be asked; `DOUBTED_FROM` are
 one as well once nothing else has come for `DOUBT_S`: the ids of a quiet symbol begin again too, and would be taken for
 duplicates for ever if it had to send more within that time."""
+
+TWIN_WITHIN = 64
+"""By two connections the first events of a new beginning come twice, the second ones so few behind the first."""
 
 
 class Doubts:
@@ -57,10 +61,13 @@ class Doubts:
     def suspect(self, item: Odd) -> None:
         """An event seems to have been there before, or is too far ahead to be believed at once.
 
-        One that is no younger than what is there already was there before, and is dropped.
+        One that is no younger than what is there already was there before, and is dropped. So is one whose ids another
+        suspect has: another connection has brought it. One that seems to be older than the streams can be has the time
+        of a clock that was set back instead of its own, which says nothing.
         """
         series = item.series
-        if item.event[2] <= series.latest_ms:
+        older_ms = series.latest_ms - item.event[2]
+        if 0 <= older_ms < FUTURE_LIMIT_MS or _has_a_twin(item, series.suspects):
             self.on_drop(Counter((item.event[3],)))
             return
         if not series.suspects:
@@ -126,7 +133,8 @@ class Doubts:
                 self.open[series.stream] = series
                 self._leaving.ring()
             return
-        follow = all(after.first == before.last + 1 for before, after in pairwise(run))
+        # Books are cut differently from connection to connection, so that their updates may overlap.
+        follow = all(after.first <= before.last + 1 <= after.last for before, after in pairwise(run))
         if follow and len(run) >= (DOUBTED_FROM if waited else BELIEVED_FROM):
             self._believe(series)
         elif not follow or crowded:
@@ -135,3 +143,17 @@ class Doubts:
     def _believe(self, series: Series) -> None:
         self.open.pop(series.stream, None)
         self._begin_again(series)
+
+
+def _has_a_twin(item: Odd, suspects: list[Odd]) -> bool:
+    """Whether the newest suspects, as far as they rise, have all ids of an event among theirs."""
+    if not suspects or item.last > suspects[-1].last:
+        return False
+    first = suspects[-1].first
+    for suspect in islice(reversed(suspects), TWIN_WITHIN):
+        if suspect.first > first:
+            break
+        first = suspect.first
+        if first <= item.first:
+            return True
+    return False

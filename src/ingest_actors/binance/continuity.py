@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Sequence_
 
 from ingest_actors.binance.begun_again import Doubts
+from ingest_actors.binance.closed_candles import Candles, ClosedCandles
 from ingest_actors.binance.deadlines import Deadlines
 from ingest_actors.binance.departures import Departures
 from ingest_actors.binance.gaps import Gap, Reason, ResolvedBy, State
@@ -60,6 +61,7 @@ class Continuity:
     Attributes:
         gaps: open gaps by name, oldest first.
         doubts: series of which it is doubtful whether their ids have begun again.
+        closed_candles: told of candles that are handed on.
         on_journal: told of every record of the journal.
         on_commit: called when a batch has gone downstream.
         on_book: told of the series of a book when its first update has gone on.
@@ -85,8 +87,8 @@ class Continuity:
         self._hold_s = hold_s
         self._late = late
         self.on_journal: Callable[[Gap, State], None] = lambda _gap, _state: None
-        self.spool_full_ms: Callable[[], int] = lambda: 0
         self.on_commit: Callable[[], None] = lambda: None
+        self.spool_full_ms: Callable[[], int] = lambda: 0
         self._held_max = held_max
         self._clock = clock
         self._clock_ms = clock_ms
@@ -94,11 +96,14 @@ class Continuity:
         self._marks: Mapping[Place, Mark] = {}
         self._resumed = Reason.RESTARTED
         self._shared: Mapping[str, float] = {}
+        self._wait_s = 0.0
         self._touched: list[Series] = []
         self.on_book: Callable[[Series], None] = lambda _series: None
         self.on_book_hole: Callable[[Series, Hole], None] = lambda _series, _hole: None
         self._withholdings = Withholdings(self._leaving, clock)
         self._new_books: list[Series] = []
+        self.closed_candles = ClosedCandles(self._lose_candles, clock_ms)
+        self._candles: dict[str, Candles] = {}
 
     def series(self, kind: EventKind, stream: str, symbol: str, route: Route) -> Series | None:
         """The series that the events of a stream belong to; None when nothing is known of how they follow each other.
@@ -116,7 +121,7 @@ class Continuity:
                 stream, symbol, route, hold_s=hold_s or 0.0, repairable=hold_s is not None,
                 by_ones=kind.continuity is Kind.CONSECUTIVE,
             )  # fmt: skip
-            known.wait_s = self._shared.get(stream, 0.0)
+            known.wait_s = self._shared.get(stream, self._wait_s)
             self._series[stream] = known
             if not known.by_ones:
                 self._new_books.append(known)
@@ -163,9 +168,22 @@ class Continuity:
         self._shared = waits_s
         self._leaving.ring()
 
+    def share_everything(self, wait_s: float) -> None:
+        """Any stream may come by more than one connection, for good."""
+        self._wait_s = wait_s
+        self.share(dict.fromkeys(self._series, wait_s))
+
     def waits(self, streams: Iterable[str]) -> bool:
         """Whether anything of these streams waits for something that is missing before it."""
         return any(series.sequence.held for name in streams if (series := self._series.get(name)))
+
+    def candles(self, kind: EventKind, stream: str, symbol: str, route: Route) -> Candles | None:
+        """The candles of a stream; None for other streams. Otherwise as `series`."""
+        known = self._candles.get(stream)
+        if known is None and len(self._candles) < SERIES_MAX and kind.continuity is Kind.CANDLES:
+            series = Series(stream, symbol, route, hold_s=0.0, repairable=False, by_ones=True)
+            known = self._candles[stream] = Candles(series)
+        return known
 
     @property
     def size_bytes(self) -> int:
@@ -189,6 +207,7 @@ class Continuity:
 
     def begin(self) -> None:
         """A batch is parsed, perhaps again: what was staged and not committed is forgotten."""
+        self.closed_candles.noted.clear()
         for series in self._touched:
             series.touched = False
             self._stage(series)
@@ -215,21 +234,12 @@ class Continuity:
         self._touched.clear()
         if self._new_books or self._withholdings.begun:
             self._look_at_books()
+        if self.closed_candles.noted:
+            self.closed_candles.commit()
         changed = dict.fromkeys(item.series for item in odd)
         for item in odd:
-            series = item.series
-            if series.wait_s and self._spare(item):
-                continue
-            if self._far(item) or self._offer(item, ResolvedBy.OTHER_CONNECTION) is Fate.DUPLICATE:
-                if series.knows(item.last, series.sequence.next_id):
-                    self.doubts.on_drop(Counter((item.event[3],)))
-                    continue
-                self._holding[series] = None
-                self.doubts.suspect(item)
-            else:
-                series.resumed = None
-                self.doubts.dismiss(series)
-                series.latest_ms = max(series.latest_ms, item.event[2])
+            if not (item.series.wait_s and self._spare(item)):
+                self._take(item)
         for series in changed:
             self._settle(series)
 
@@ -404,6 +414,19 @@ class Continuity:
                 self.lose(gap)
             elif series.sequence.missing(gap.hole) is None:
                 self._end(series, gap, State.CLOSED)  # what came last was written, and no more
+
+    def _take(self, item: Odd) -> None:
+        """An event that the parser could not place."""
+        series = item.series
+        if not self._far(item) and self._offer(item, ResolvedBy.OTHER_CONNECTION) is not Fate.DUPLICATE:
+            series.resumed = None
+            self.doubts.dismiss(series)
+            series.latest_ms = max(series.latest_ms, item.event[2])
+        elif series.knows(item.last, series.sequence.next_id):
+            self.doubts.on_drop(Counter((item.event[3],)))
+        else:
+            self._holding[series] = None
+            self.doubts.suspect(item)
 
     def _offer(self, odd: Odd, by: ResolvedBy) -> Fate:
         series, first, last, event = odd
@@ -609,6 +632,13 @@ class Continuity:
                 series.latest_ms = max(series.latest_ms, item.event[2])
         if dropped:
             self.doubts.on_drop(dropped)
+
+    def _lose_candles(self, series: Series, hole: Hole, count: int) -> None:
+        """Closed candles did not come: told at once, since they do not come again."""
+        gap = self._new_gap(series, hole, Reason.DISCONNECTED)
+        gap.count = gap.lost = count
+        self._tell(series, gap, State.OPEN)
+        self._tell(series, gap, State.LOST)
 
     def _look_at_books(self) -> None:
         """What began while a batch was under way holds from here on."""

@@ -55,6 +55,7 @@ class Gap:
         recovered: how many of the ids have come since, as far as they are counted one by one.
         lost: how many will never come.
         resolved_by: what brought the last of them.
+        count: how many ids lie within, where ids are not numbered one by one; None = all numbers are ids.
     """
 
     stream: str
@@ -67,11 +68,17 @@ class Gap:
     recovered: int = 0
     lost: int = 0
     resolved_by: ResolvedBy | None = None
+    count: int | None = None
 
     @property
     def name(self) -> str:
         """The same in all records of this gap, and in no other's."""
         return f"{self.stream}:{self.hole.first}-{self.hole.last}"
+
+    @property
+    def size(self) -> int:
+        """How many ids are missing, or were."""
+        return self.hole.size if self.count is None else self.count
 
     @property
     def over(self) -> bool:

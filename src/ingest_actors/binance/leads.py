@@ -3,7 +3,8 @@
 A sample tells a state, and each connection may be told of it at other moments; to write them all would double the
 record and tell nothing. So each stream stays with one connection until that ends or falls silent while another brings
 it. Whoever takes over goes on with what is newer than what was written last, so the order holds and nothing is
-repeated. A closed candle, of which there is one only, is taken from whoever brings it first.
+repeated. A closed candle, of which there is one only, is taken from whoever brings it first. What is lost when another
+takes over is what the leader had not brought yet: nothing, unless it was behind.
 
 Streams that one connection alone brings are unknown here, and cost nothing.
 """
@@ -23,6 +24,9 @@ from ingest_actors.messages import Event
 SILENT_S: Final = 5.0
 """A leader that brings nothing for so long while another does leads no more: streams that bring something at all bring
 it every second or two, or so seldom that it does not matter who does."""
+
+STREAMS_MAX: Final = 65_536
+"""Bounds what a recording that makes up names can cost; the whole spot market has a third of that."""
 
 RECENT_MAX: Final = 1000
 """Ids that are remembered of a stream whose events have ids and no order that is known: block trades, of which there
@@ -114,13 +118,16 @@ class Leads:
             return
         kept = {stream: lead for stream, lead in self.streams.items() if stream in leaders}
         for stream, leader in leaders.items():
-            kind = self._table.kind_of_stream(stream)
-            if stream not in kept and (kind is None or kind.continuity not in (Kind.CONSECUTIVE, Kind.OVERLAPPING)):
-                by_id = kind is not None and kind.continuity is Kind.MEASURED
-                kept[stream] = Lead(stream, leader, self.mark, by_id=by_id)
+            if stream not in kept and (lead := _lead_of(self._table, stream, leader, self.mark)) is not None:
+                kept[stream] = lead
         if kept.keys() != self.streams.keys():
             self.streams = kept
             self.version += 1
+
+    def share_everything(self) -> None:
+        """Any stream may come by more than one connection, for good."""
+        self.streams = _Everything(self._table)
+        self.version += 1
 
     def hand_over(self, leader: str, successor: str) -> None:
         """What a connection led is led by another from now on."""
@@ -184,6 +191,31 @@ class Leads:
         if len(lead.recent) > RECENT_MAX:
             lead.recent.popitem(last=False)
         return True
+
+
+class _Everything(dict[str, Lead]):
+    """A lead for every stream of samples that is asked for; as many as there are streams."""
+
+    def __init__(self, table: StreamTable) -> None:
+        super().__init__()
+        self._table = table
+
+    def get(self, stream: str, default: Any = None) -> Any:
+        """The lead of a stream; made when there is none yet."""
+        known = super().get(stream)
+        if known is None and len(self) < STREAMS_MAX:
+            known = _lead_of(self._table, stream, "", 0.0)
+            if known is not None:
+                self[stream] = known
+        return known or default
+
+
+def _lead_of(table: StreamTable, stream: str, leader: str, heard: float) -> Lead | None:
+    """None for streams whose events say which one comes before: those need no leader."""
+    kind = table.kind_of_stream(stream)
+    if kind is not None and kind.continuity in (Kind.CONSECUTIVE, Kind.OVERLAPPING):
+        return None
+    return Lead(stream, leader, heard, by_id=kind is not None and kind.continuity is Kind.MEASURED)
 
 
 def _sample(event: bytes) -> _Sample:

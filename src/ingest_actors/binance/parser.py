@@ -24,6 +24,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from ingest_actors.binance import dead_letters
+from ingest_actors.binance.closed_candles import CLOSED
 from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.dead_letters import DeadLetters
 from ingest_actors.binance.event_time import FUTURE_LIMIT_MS, event_timestamp
@@ -100,6 +101,19 @@ class _Track:
         """Whether a frame has this stream's form, where that does not follow from the count of all braces."""
         braces = self.braces
         return frame.count(b"{") == braces and frame.startswith(self.prefix) and frame.endswith(b"}" * braces)
+
+
+class _CandleTrack(_Track):
+    """Of a stream of candles: one that is closed goes the slow way, where that is noted.
+
+    Its messages have braces of their own, so that each of a batch with candles in it is asked whether it fits.
+    """
+
+    __slots__ = ()
+
+    def fits(self, frame: bytes) -> bool:
+        """See `_Track`."""
+        return CLOSED not in frame and super().fits(frame)
 
 
 _decode_lines = msgspec.json.Decoder(_Envelope).decode_lines
@@ -244,7 +258,8 @@ class EventParser:
         if name and (name in self._heard or len(self._heard) < _TRACKS_MAX):
             self._heard[name] = self.mark
         if stream and lane is not None and lane.telling and len(self._tracks) < _TRACKS_MAX:
-            track = self._tracks.setdefault(stream, _Track(stream, lane))
+            make = _Track if lane.candles is None else _CandleTrack
+            track = self._tracks.setdefault(stream, make(stream, lane))
             if track.series is None:
                 track.series = outcome.lead(stream)
 

@@ -19,7 +19,7 @@ from ingest_actors.binance.sequence import Hole, without
 from ingest_actors.binance.stream_table import KINDS
 from ingest_actors.binance.stream_table import Continuity as Kind
 from ingest_actors.errors import JournalTooNew, StateUnreadable
-from ingest_actors.messages import EventBatch, Route
+from ingest_actors.messages import Event, EventBatch, Route
 
 STATE_VERSION = 1
 
@@ -117,6 +117,8 @@ class ResumeState:
                 self._readers[kind.event_type] = _reader(kind.id_fields[0])
                 self._first_readers[kind.event_type] = _reader(kind.first_field or kind.id_fields[0])
         self._begun: set[tuple[Route, bytes | None]] = set()
+        self._newest: dict[tuple[Route, bytes | None], Event] = {}
+        """Of each series the last event that was applied and not looked at: to decode each would cost too much."""
         self._marks: dict[Place, Mark] = {}
         self._before: dict[Place, Mark | None] = {}
         self._incomplete: set[Place] = set()
@@ -134,10 +136,11 @@ class ResumeState:
     @property
     def marks(self) -> Mapping[Place, Mark]:
         """Where each series ended."""
+        self._catch_up()
         return self._marks
 
     def __len__(self) -> int:
-        return len(self._marks)
+        return len(self.marks)
 
     # -- read at start
 
@@ -183,9 +186,10 @@ class ResumeState:
 
     def copy(self) -> ResumeState:
         """The same marks, to be moved on apart from these."""
+        self._catch_up()
         other = object.__new__(ResumeState)
         other.__dict__ = dict(self.__dict__)
-        other._marks, other._before = dict(self._marks), {}
+        other._marks, other._before, other._newest = dict(self._marks), {}, {}
         other._incomplete, other._begun = set(self._incomplete), set()
         return other
 
@@ -197,7 +201,7 @@ class ResumeState:
         They say of each series that nothing is known of where it begins. Without them a process that dies before the
         first state is written would leave events that its successor does not know of.
         """
-        fresh = {(event[3], event[1]) for event in batch.events} - self._begun
+        fresh = batch.newest().keys() - self._begun
         records = []
         for value, key, timestamp_ms, route in batch.events if fresh else ():
             if route.dead_letter or (route, key) not in fresh:
@@ -216,6 +220,7 @@ class ResumeState:
         """Move on over a batch that is written, or is about to be in the same transaction."""
         readers = self._readers
         if self._incomplete or any(not route.counted for route in batch.routes()):
+            self._catch_up()
             for value, key, timestamp_ms, route in batch.events:
                 if route.event_type in readers and not route.dead_letter and key is not None:
                     place = Place(route.event_type, key.decode())
@@ -223,16 +228,13 @@ class ResumeState:
                 elif not route.counted:
                     self._journal(value)
         else:
-            newest = {(event[3], event[1]): event for event in batch.events}  # the last of each series
-            for (route, key), (value, _, timestamp_ms, _) in newest.items():
-                if route.event_type in readers and not route.dead_letter and key is not None:
-                    place = Place(route.event_type, key.decode())
-                    self._event(place, readers[route.event_type](value), timestamp_ms)
+            self._newest.update(batch.newest())
         if batch.spooled is not None:
             self.spooled = batch.spooled
 
     def change(self) -> Change:
         """What has changed since the last `settle`, whole."""
+        self._catch_up()
         marks = {place: self._marks[place] for place in self._before if place in self._marks}
         records = [(self._key(place), msgspec.json.encode(mark)) for place, mark in marks.items()]
         spooled = None
@@ -253,6 +255,7 @@ class ResumeState:
 
     def roll_back(self) -> None:
         """Nothing that was told since the last `settle` is written."""
+        self._newest.clear()
         for place, mark in self._before.items():
             if mark is None:
                 self._marks.pop(place, None)
@@ -263,6 +266,14 @@ class ResumeState:
         self.spooled = self._spooled_before
 
     # --
+
+    def _catch_up(self) -> None:
+        """Move on to the newest events."""
+        for (route, key), (value, _, timestamp_ms, _) in self._newest.items():
+            if route.event_type in self._readers and not route.dead_letter and key is not None:
+                place = Place(route.event_type, key.decode())
+                self._event(place, self._readers[route.event_type](value), timestamp_ms)
+        self._newest.clear()
 
     def _key(self, place: Place) -> bytes:
         return f"{self._prefix}{place.event_type}/{place.symbol}".encode()

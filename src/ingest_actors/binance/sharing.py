@@ -30,6 +30,11 @@ class Sharing:
         self._continuity.share(dict.fromkeys(leaders, wait_s))
         self._leads.share(leaders)
 
+    def share_everything(self, wait_s: float) -> None:
+        """Any stream may come by more than one connection, for good, and nobody knows which."""
+        self._continuity.share_everything(wait_s)
+        self._leads.share_everything()
+
     def hand_over(self, leader: str, successor: str) -> None:
         """The samples that one connection led are led by another."""
         self._leads.hand_over(leader, successor)

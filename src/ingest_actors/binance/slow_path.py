@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from ingest_actors.binance import dead_letters
+from ingest_actors.binance.closed_candles import Candles
 from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.dead_letters import DeadLetters, Origin
 from ingest_actors.binance.event_time import event_timestamp
@@ -69,6 +70,8 @@ class Lane(NamedTuple):
     route: Route
     series: Series | None = None
     """Where its continuity is watched."""
+    candles: Candles | None = None
+    """Where closed candles are watched."""
 
     @property
     def telling(self) -> bool:
@@ -187,6 +190,8 @@ class SlowPath:
                 outcome.sample(lead, made)
         else:
             outcome.offer(lane.series, self._first(members, lane, number, stream), number, made)
+        if lane.candles is not None and self._continuity is not None and outcome.events and outcome.events[-1] is made:
+            self._continuity.closed_candles.note(lane.candles, made)
         return lane
 
     def _lane(self, event: bytes, members: _Members, stream: str) -> Lane:
@@ -204,12 +209,13 @@ class SlowPath:
             raise _Unusable(dead_letters.NO_SYMBOL, "neither the payload nor the stream's name has one", origin)
         suffix = suffix_of(kind, symbol=symbol, stream=stream or _raw_stream(kind, symbol))
         route = self._table.route(kind)
-        series = None
+        series = candles = None
         name_of_stream = stream or _raw_stream(kind, symbol)
         named = (symbol_of_stream(name_of_stream), self._table.kind_of_stream(name_of_stream))
         if self._continuity is not None and named == (symbol, kind):  # what bears a wrong name is no part of a series
             series = self._continuity.series(kind, name_of_stream, symbol, route)
-        return Lane(kind, name, payload_symbol, symbol.encode() or None, suffix, route, series)
+            candles = self._continuity.candles(kind, name_of_stream, symbol, route)
+        return Lane(kind, name, payload_symbol, symbol.encode() or None, suffix, route, series, candles)
 
     def _identity(self, members: _Members, lane: Lane, stream: str) -> int | None:
         """The event's id; None for kinds that need none."""

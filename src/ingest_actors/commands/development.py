@@ -81,6 +81,9 @@ def simulate(
     rest_lag: Annotated[
         float, typer.Option(help="Seconds that trades and aggregates in REST lag behind the streams.", min=0)
     ] = 0.0,
+    history: Annotated[
+        int, typer.Option(help="How many trades, and how many aggregates, of a symbol REST remembers.", min=1)
+    ] = 20_000,
     orders_per_block: Annotated[
         int, typer.Option(help="One block trade in about so many orders of a symbol; 0 = none.", min=0)
     ] = 20_000,
@@ -125,7 +128,7 @@ def simulate(
     config = SimulatorConfig(
         host=host, ws_port=ws_port, rest_port=rest_port, symbols=_symbols(symbols),
         quiet=_names(quiet, "--quiet") if quiet else (), seed=seed, speed=speed, activity=activity,
-        rest_lag_s=rest_lag, orders_per_block=orders_per_block, old_trade_schema=old_trade_schema,
+        rest_lag_s=rest_lag, history=history, orders_per_block=orders_per_block, old_trade_schema=old_trade_schema,
         extra_fields=extra_fields,
         start_when=start_when, at_end=at_end,
         recording=tuple(recording or ()), tls=tls, frame_per_record=frame_per_record,

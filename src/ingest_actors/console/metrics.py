@@ -67,6 +67,8 @@ class StatusCollector(Collector):
         yield _counter("gaps", "Gaps that were found in series, by reason.", "reason", status.tallies.gaps)
         text = "Ids of series that will never come; the gap journal has them one by one."
         yield _counter("gap_ids_lost", text, None, {"": status.tallies.gap_ids_lost})
+        text = "Seconds in which nobody listened to streams of samples, summed over the streams."
+        yield _counter("samples_missed_seconds", text, "event_type", status.samples_missed_s)
         text = "REST weight spent within the last minute; REST_WEIGHT_PER_MINUTE may be."
         yield _gauge("rest_weight_used", text, None, {"": status.rest_weight_used})
         yield from _buffers(status)

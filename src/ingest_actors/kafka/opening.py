@@ -145,19 +145,21 @@ def _ask_cluster(settings: Settings, timeout_s: float, *, create: bool) -> Limit
         settings.kafka_topic_trades,
         settings.kafka_topic_depth,
         settings.kafka_topic_dead_letters,
+        settings.kafka_topic_gaps,
     ]
+    needed = [*written, settings.kafka_topic_state]
     with Cluster(client_options(settings), timeout_s=timeout_s) as cluster:
         if create:
             create_missing(cluster, desired=desired)
         there = cluster.connect().topics
-        missing = [topic for topic in written if topic not in there]
+        missing = [topic for topic in needed if topic not in there]
         if missing:
             raise SinkUnreachable(
                 cluster.target,
                 f"topics that do not exist, or that we may not see: {', '.join(missing)}",
                 hint="run `python -m ingest_actors setup-topics`, or set KAFKA_CREATE_TOPICS=true",
             )
-        for topic, operations in cluster.operations(written).items():
+        for topic, operations in cluster.operations(needed).items():
             if AclOperation.WRITE not in operations and AclOperation.ALL not in operations:
                 raise lacks_right(cluster.target, topic, "WRITE")
         return read_limits(cluster, written)

@@ -177,8 +177,10 @@ class TopicReader:
                 continue
             if error is None and offset < left[number]:
                 found.setdefault(number, []).append(message)
-            # Behind the last record there may be markers of transactions, which nobody is shown.
-            if offset >= left[number] - 1 and (error is None or error.code() == codes.PARTITION_EOF):
+            # Behind the last record there may be markers of transactions, which nobody is shown; then the end of what
+            # is decided tells, which names the offset that would come next.
+            ended = offset + 1 if error is None else offset if error.code() == codes.PARTITION_EOF else -1
+            if ended >= left[number]:
                 del left[number]
                 self._consumer.pause([TopicPartition(topic, number)])
         return found

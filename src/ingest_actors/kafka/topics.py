@@ -79,6 +79,9 @@ def desired_topics(settings: Settings) -> list[DesiredTopic]:
         "segment.bytes": str(16 * _MIB),
         "segment.ms": "600000",
         "min.cleanable.dirty.ratio": "0.1",
+        # Each commit leaves a marker in every partition that it wrote to. Kafka keeps them for a day by default: at ten
+        # commits a second some five million, which every start would have to read.
+        "delete.retention.ms": "600000",
     }
     return [
         topic(settings.kafka_topic_raw_events, kept(7)),

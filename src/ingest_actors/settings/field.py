@@ -32,8 +32,6 @@ class Spec:
     """Whether the value must never be shown."""
     in_bytes: bool = False
     """Whether the value is a size."""
-    later: str = ""
-    """What of it does not have an effect yet; empty when all has."""
 
 
 def spec_of(field: FieldInfo) -> Spec:

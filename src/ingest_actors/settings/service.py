@@ -18,9 +18,9 @@ class ServiceSettings(BaseModel):
     instance_name: Annotated[
         str,
         Spec(
-            "Identity of this writer, in logs and as its Kafka client's name.",
+            "Identity of this writer: in logs, in the transactional id, in the keys of the state topic. Of two"
+            " processes with the same name the one started later goes on; the other one stops with exit code 76.",
             matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "1 to 100 letters, digits, '.', '_' and '-'"),
-            later="That of two processes with the same name only one goes on is not in this version.",
         ),
     ] = "binance-ingest"
     batch_size: Annotated[int, Spec("Most events in a batch.", whole(1, 100_000))] = 100
