@@ -176,6 +176,23 @@ class Progress(Protocol[C]):
         ...
 
 
+class KnownProgress(Progress[C], Protocol[C]):
+    """One that can be kept elsewhere as well."""
+
+    @property
+    def spooled(self) -> int | None:
+        """Highest number of a batch that is written."""
+        ...
+
+    def everything(self) -> list[tuple[bytes, bytes]]:
+        """All of it, as records that `load` takes."""
+        ...
+
+    def take_over(self, records: Iterable[tuple[bytes, bytes]]) -> None:
+        """Go on from what was kept elsewhere, which is newer than what was read."""
+        ...
+
+
 class Feed(Protocol):
     """One open WebSocket connection to the exchange."""
 

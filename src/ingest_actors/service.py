@@ -23,7 +23,7 @@ from ingest_actors.protocols import FrameTape, Sink
 from ingest_actors.proxies import Proxies
 from ingest_actors.settings import Settings
 from ingest_actors.sources import RECONNECT_MAX_S
-from ingest_actors.spool import with_spool
+from ingest_actors.spool import SpoolingSink, with_spool
 from ingest_actors.status import Status
 from ingest_actors.summary import get_metrics
 from ingest_actors.supervision import Backoff
@@ -44,6 +44,8 @@ class Resumed(NamedTuple):
     """Where each series ended."""
     away_s: float | None = None
     """How long ago it was last alive, seconds; None: nobody knows."""
+    spooled: int | None = None
+    """Highest number of a batch that is written; None: none had one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +132,9 @@ class Service:
         self._clock_ms = clock_ms
         self._given_sink = sink
         self._live = player is None
-        self._spools = tape is None and player is None
+        self._spools = self._live and tape is None
         self._resumed = resumed
-        self._state: ResumeState | None = None
+        self._late_progress: ResumeState | None = None
         self._topology = Topology(
             settings,
             network=network or real_network(settings, clock_ms=clock_ms),
@@ -251,7 +253,7 @@ class Service:
         try:
             sink = await self._with_spool(sink)
             if self._resumed is not None and self._resumed.marks:
-                self._topology.resume(*self._resumed)
+                self._topology.resume(self._resumed.marks, self._resumed.away_s)
             async with open_nursery() as nursery:
                 nursery.start_soon(self._tell_ready, task_status)
                 report = await self._topology.run(sink)
@@ -306,11 +308,38 @@ class Service:
             raise
         return sink
 
+    async def _with_spool(self, sink: Sink) -> Sink:
+        """The same with a spool before it, by the settings; what is recorded or replayed has its files already.
+
+        What is left in the spool counts as written: whoever resumes goes on behind it.
+        """
+        if not self._spools:
+            return sink
+        before = self._resumed or Resumed({})
+        marks = ResumeState.of(self.settings.instance_name, before.marks)
+        spool = await with_spool(
+            sink,
+            self.settings,
+            window_bytes=Bounds.of(self.settings.buffer_max_bytes, spool=True).spool,
+            topics=topic_names(self.settings)._asdict(),
+            refused_event=self._topology.letters.refused_event,
+            announce=self.announcer,
+            clock_ms=self._clock_ms,
+            drained=before.spooled,
+            marks=marks,
+            progress=self._late_progress,
+        )
+        if isinstance(spool, SpoolingSink) and spool.left_at_ms is not None:
+            away_s = max(self._clock_ms() - spool.left_at_ms, 0) / 1000
+            away_s = away_s if before.away_s is None else min(away_s, before.away_s)
+            self._resumed = Resumed(dict(marks.marks), away_s, marks.spooled)
+        return spool
+
     async def _open_kafka(self) -> Sink:
         """Kafka by the settings, and with it what an earlier process has written."""
         settings = self.settings
         # What is played is no part of any series that goes on, and may be played again.
-        self._state = state = ResumeState(settings.instance_name) if self._live else None
+        state = ResumeState(settings.instance_name) if self._live else None
         sink = await open_sink(
             settings,
             queue_bytes=Bounds.of(settings.buffer_max_bytes, spool=settings.spool_dir is not None).sink,
@@ -319,29 +348,9 @@ class Service:
             clock_ms=self._clock_ms,
         )
         if state is not None:
-            self._resumed = Resumed(dict(state.marks), sink.away_s)
+            self._resumed = Resumed(dict(state.marks), sink.away_s, state.spooled)
+            self._late_progress = state if self.settings.kafka_delivery == "at_least_once" else None
         return sink
-
-    async def _with_spool(self, sink: Sink) -> Sink:
-        """The same with a spool before it, by the settings; what is recorded or replayed has its files already."""
-        if not self._spools:
-            return sink
-        state = self._state
-        ends = None if state is None else state.copy()
-        spooling = await with_spool(
-            sink,
-            self.settings,
-            window_bytes=Bounds.of(self.settings.buffer_max_bytes, spool=True).spool,
-            topics=topic_names(self.settings)._asdict(),
-            refused_event=self._topology.letters.refused_event,
-            announce=self.announcer,
-            clock_ms=self._clock_ms,
-            drained=None if state is None else state.spooled,
-            marks=ends,
-        )
-        if ends is not None and self._resumed is not None:
-            self._resumed = self._resumed._replace(marks=ends.marks)  # the spool may be ahead of Kafka
-        return spooling
 
     def _tell_unreachable(self, failure: SinkUnreachable, failures: int, retry_in_s: float | None) -> None:
         self.announcer(

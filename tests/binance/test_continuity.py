@@ -464,6 +464,19 @@ def test_one_absurd_id_does_not_move_its_series():
     assert (world.left, world.duplicates, world.continuity.gaps) == ([1, 2, 3, 4], 1, {})
 
 
+def test_what_seems_to_begin_again_is_decided_however_little_may_be_held():
+    """Or the wait for it would be over for ever, again and again."""
+    for held_max in (0, 3, 4, 1000):
+        world = World(held_max=held_max)
+        world.batch(*range(1, 31))
+        world.batch(7, 8, 9, 10)
+        world.now = DOUBT_S
+        world.continuity.expire()
+        world.batch(31)
+        world.flush()
+        assert (world.left[-1], world.duplicates) == (31, 4)
+
+
 def test_a_copy_of_what_was_there_is_dropped_at_once():
     books = Books(repairable=True)
     books.offer((100, 100), (101, 101), (102, 102))

@@ -31,6 +31,7 @@ def test_all_problems_of_one_start_come_at_once(problems_of):
     given = {
         "BATCH_SIZE": "0",  # a value
         "KAFKA_TOPIC_GAPS": "binance-trades",  # a relation
+        "SPOOL_DIR": "/dev/null",  # what the machine does not bear out
         "KAFKA_DELIVERY": "exactly_once",
         "KAFKA_ACKS": "1",  # a relation with the one before
         "BINANCE_SYMBOL": "X",  # a name
@@ -43,6 +44,7 @@ def test_all_problems_of_one_start_come_at_once(problems_of):
         "HTTP_TOKEN",
         "KAFKA_TOPIC_GAPS",
         "KAFKA_ACKS",
+        "SPOOL_DIR",
     ]
 
 

@@ -291,3 +291,8 @@ def test_what_weakens_a_promise_is_warned_about():
     acks, embedded = Settings(kafka_acks=1, kafka_bootstrap_servers="embedded").warnings()
     assert acks.startswith("KAFKA_ACKS=1: idempotence is off")
     assert embedded.startswith("KAFKA_BOOTSTRAP_SERVERS=embedded: records live in this process's memory")
+
+
+def test_a_bound_of_a_spool_that_is_not_there_is_warned_about(tmp_path):
+    assert Settings(spool_max_bytes=2**30).warnings() == ["SPOOL_MAX_BYTES: no effect without SPOOL_DIR"]
+    assert Settings(spool_max_bytes=2**30, spool_dir=tmp_path).warnings() == []

@@ -179,8 +179,8 @@ class World:
         file = SpoolFile(self.path, bytes_max=1024 * MIB)
         told = []
         await _look_through(
-            Disk(file, BatchCodec(TOPICS), _at_once), drained=self.kafka.state.spooled, marks=marks, chunk_bytes=2000,
-            announce=lambda name, **fields: told.append(name),
+            Disk(file, BatchCodec(TOPICS), _at_once), self.kafka.state.spooled or 0, 0, marks=marks, progress=None,
+            chunk_bytes=2000, announce=lambda name, **fields: told.append(name),
         )  # fmt: skip
         assert "spool_set_aside" not in told
         file.close()

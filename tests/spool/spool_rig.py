@@ -42,7 +42,7 @@ class Rig:
 
     def __init__(
         self, path, sink=None, *, bytes_max=1024 * MIB, window=MIB, chunk=64 * 1024, room=10_000, last=0, breaks_max=3,
-        in_thread=on_the_spot,
+        in_thread=on_the_spot, progress=None,
     ):  # fmt: skip
         self.inner = sink or MemorySink()
         self.told = []
@@ -55,6 +55,7 @@ class Rig:
             announce=self.announce,
             clock_ms=lambda: 777,
             last=last,
+            progress=progress,
         )
         self.inbox = Mailbox("batches", events_max=room, bytes_max=window, strikes_max=10**9)
         self.ledger = Ledger()

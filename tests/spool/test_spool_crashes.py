@@ -8,7 +8,7 @@ import os
 import pytest
 from crash_world import run
 
-SEEDS = int(os.environ.get("INGEST_SPOOL_SEEDS", "40"))
+SEEDS = int(os.environ.get("INGEST_SPOOL_SEEDS", "20"))
 FROM = int(os.environ.get("INGEST_SPOOL_FROM", "0"))
 
 

@@ -1,5 +1,6 @@
 """From the settings to a spool: what is wrong is said at start, by name, and nothing that can be read is lost."""
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -8,14 +9,15 @@ from types import SimpleNamespace
 
 import pytest
 import trio
-from spool_rig import MIB, TOPICS, batch, refused_event
+from spool_rig import GAP, MIB, TOPICS, Rig, batch, refused_event
 
 from ingest_actors.binance.resume import Place, ResumeState
 from ingest_actors.errors import JournalTooNew, SettingsError, SpoolInUse
+from ingest_actors.messages import EventBatch
 from ingest_actors.settings import Settings
 from ingest_actors.spool import SpoolingSink, with_spool
 from ingest_actors.spool.codec import BatchCodec
-from ingest_actors.spool.file import Entry, SpoolFile
+from ingest_actors.spool.file import Entry, Known, SpoolFile
 from ingest_actors.spool.opening import LOCK_WAIT_S
 from ingest_actors.spool.sink import STALL_S
 from sinks import MemorySink
@@ -23,7 +25,7 @@ from sinks import MemorySink
 WHERE = Place("trade", "BTCUSDT")
 
 
-async def opened(directory, told=None, *, drained=None, marks=None, **settings):
+async def opened(directory, told=None, *, drained=None, marks=None, progress=None, **settings):
     def announce(name, *, level="info", **fields):
         if told is not None:
             told.append((name, fields))
@@ -38,6 +40,7 @@ async def opened(directory, told=None, *, drained=None, marks=None, **settings):
         clock_ms=lambda: 777,
         drained=drained,
         marks=marks,
+        progress=progress,
     )
 
 
@@ -229,4 +232,79 @@ async def test_a_process_that_was_killed_holds_nothing(tmp_path, holder):
 async def test_an_outage_is_not_what_the_settings_delay_by_themselves(tmp_path):
     sink = await opened(tmp_path, kafka_producer_options={"linger.ms": "3000"})
     assert sink._bounds.stall_s == STALL_S + 3
+    await sink.aclose()
+
+
+class StatefulSink(MemorySink):
+    """Moves a state on by what it acknowledges, as it is written to Kafka a while later."""
+
+    def __init__(self, progress):
+        super().__init__()
+        self.progress = progress
+
+    def _write(self, one):
+        self.progress.apply(one)
+        return super()._write(one)
+
+
+def journalled(state):
+    gap = {
+        "v": 1, "gap": "btcusdt@trade:3-4", "symbol": "BTCUSDT", "stream": "btcusdt@trade", "event_type": "trade",
+        "first_id": 3, "last_id": 4, "state": state, "reason": "disconnected", "detected_at": 7,
+    }  # fmt: skip
+    return EventBatch([(json.dumps(gap).encode(), b"BTCUSDT", 7, GAP)], received_at_ms=7)
+
+
+@pytest.mark.parametrize("drained_before_the_kill", [False, True])
+async def test_what_was_acknowledged_and_is_in_no_state_yet_is_known_to_the_spool(
+    tmp_path, drained_before_the_kill, autojump_clock
+):
+    """Without transactions the state in Kafka comes later; a gap that was opened meanwhile must not be forgotten."""
+    path = tmp_path / "me.spool"
+    progress = ResumeState("me")
+    rig = Rig(path, StatefulSink(progress), progress=progress)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rig.run)
+        rig.put(batch(1, 2), journalled("open"), batch(5))
+        await trio.sleep(0.1)
+        rig.inner.pause()
+        rig.put(batch(6))
+        await trio.sleep(5)
+        if drained_before_the_kill:
+            rig.inner.resume()
+            await trio.sleep(0.01)
+            rig.inner.pause()
+            rig.put(batch(7))
+            await trio.sleep(5)
+            assert rig.numbers() == [1, 2, 5, 6]
+        nursery.cancel_scope.cancel()
+    rig.file.close()
+
+    state, marks = ResumeState("me"), ResumeState("me")
+    sink = await opened(tmp_path, marks=marks, progress=state)
+    found = marks.marks[WHERE]
+    assert (found.last, found.holes, len(found.gaps)) == (6 + drained_before_the_kill, ((3, 4),), 1)
+    assert state.marks[WHERE].holes == ((3, 4),)
+    assert state.marks[WHERE].last < found.last
+    records = state.change().records
+    assert b"me/series/trade/BTCUSDT" in dict(records), "it is written with the next state"
+    assert await drained_by(sink) == [6 + drained_before_the_kill]
+    await sink.aclose()
+
+
+@pytest.mark.parametrize("torn", [False, True])
+async def test_a_state_in_kafka_that_is_newer_is_not_put_back(tmp_path, torn):
+    """Nor is it believed: the number may be written although the marks that belong to it are not."""
+    leave_behind(tmp_path, 5)
+    file = SpoolFile(tmp_path / "me.spool", bytes_max=MIB)
+    old, state = ResumeState("me"), ResumeState("me")
+    old.apply(EventBatch(batch(1).events, received_at_ms=7, spooled=1))
+    file.write([], known=Known(1, old.everything()))
+    file.close()
+    state.apply(EventBatch(batch(1, *([] if torn else [2, 3])).events, received_at_ms=7, spooled=3))
+    told, marks = [], state.copy()
+    sink = await opened(tmp_path, told, drained=3, marks=marks, progress=state)
+    assert (marks.marks[WHERE].last, state.marks[WHERE].last, state.spooled) == (5, 3, 3)
+    assert (told[0][1]["events"], told[0][1]["already_written"]) == (2, 3)
+    assert await drained_by(sink) == [4, 5]
     await sink.aclose()

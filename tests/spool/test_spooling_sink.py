@@ -403,7 +403,7 @@ async def test_a_sink_that_breaks_and_mends_at_once_does_not_touch_the_disk(tmp_
     rig = Rig(tmp_path / "s", MemorySink(delay_s=1))
     nursery.start_soon(rig.run)
     rig.put(batch(1), batch(2))
-    await trio.sleep(0.5)
+    await trio.sleep(0.6)
     rig.inner.break_now()
     await trio.sleep(0.1)
     rig.put(batch(3))

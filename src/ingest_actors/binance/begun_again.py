@@ -141,7 +141,7 @@ class Doubts:
         follow = all(after.first <= before.last + 1 <= after.last for before, after in pairwise(run))
         if follow and len(run) >= (DOUBTED_FROM if waited else BELIEVED_FROM):
             self._believe(series)
-        elif not follow or crowded:
+        elif not follow or crowded or waited:
             self.dismiss(series)
 
     def _believe(self, series: Series) -> None:

@@ -270,7 +270,7 @@ class Continuity:
         for series in self._withholdings.expired():
             self.let_leave(series)
         now, leaving = self._clock(), self._leaving
-        for series in list(self._holding) if leaving.crowded else self._deadlines.take_due(now):
+        for series in list(self._holding if leaving.crowded else self._deadlines.take_due(now)):
             if series.spares and not series.touched and (leaving.crowded or now >= series.spare_since + series.wait_s):
                 self._splice(series)
             if self._untold_at(series) <= now:

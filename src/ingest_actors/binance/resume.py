@@ -125,6 +125,14 @@ class ResumeState:
         self.spooled: int | None = None
         self._spooled_before: int | None = None
 
+    @classmethod
+    def of(cls, instance: str, marks: Mapping[Place, Mark]) -> ResumeState:
+        """One that knows these marks."""
+        state = cls(instance)
+        for place, mark in marks.items():
+            state._put(place, mark)
+        return state
+
     @property
     def marks(self) -> Mapping[Place, Mark]:
         """Where each series ended."""
@@ -158,6 +166,23 @@ class ResumeState:
         else:
             self._put(place, _decode(Mark, name, value))
         return True
+
+    def everything(self) -> list[tuple[bytes, bytes]]:
+        """All of it, as records."""
+        records = [(self._key(place), msgspec.json.encode(mark)) for place, mark in self._marks.items()]
+        if self.spooled is not None:
+            records.append((self._spool_key, msgspec.json.encode(_Spooled(self.spooled))))
+        return records
+
+    def take_over(self, records: Iterable[tuple[bytes, bytes]]) -> None:
+        """Go on from records of `everything` that know more than what was read; they count as changed."""
+        newer = self.copy()
+        for key, value in records:
+            newer.load(key, value)
+        for place, mark in newer.marks.items():
+            if self._marks.get(place) != mark:
+                self._move(place, mark)
+        self.spooled = newer.spooled
 
     def copy(self) -> ResumeState:
         """The same marks, to be moved on apart from these."""

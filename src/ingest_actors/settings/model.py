@@ -98,6 +98,8 @@ class Settings(ServiceSettings, KafkaSettings, ExchangeSettings, BaseSettings):
                 "KAFKA_BOOTSTRAP_SERVERS=embedded: records live in this process's memory, the oldest are dropped beyond"
                 " about 5 MB a partition, and all are gone when it ends; for demos and tests only"
             )
+        if "spool_max_bytes" in self.model_fields_set and self.spool_dir is None:
+            texts.append("SPOOL_MAX_BYTES: no effect without SPOOL_DIR")
         return texts
 
     @field_validator("*", mode="before")

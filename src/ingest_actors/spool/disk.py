@@ -9,7 +9,7 @@ import trio
 
 from ingest_actors.errors import SpoolCorrupt
 from ingest_actors.spool.codec import BatchCodec
-from ingest_actors.spool.file import Entry, SpoolFile
+from ingest_actors.spool.file import Entry, Known, SpoolFile
 from ingest_actors.spool.queue import Slot
 
 T = TypeVar("T")
@@ -35,11 +35,11 @@ class Disk:
         self._codec = codec
         self._turn = trio.Lock()
 
-    async def write(self, slots: Sequence[Slot], *, drained: int) -> None:
-        """Put batches on the disk, and take out those up to a number. Raises as `SpoolFile.write`."""
+    async def write(self, slots: Sequence[Slot], *, drained: int, known: Known | None = None) -> None:
+        """Put batches on the disk, take out those up to a number, keep a state. Raises as `SpoolFile.write`."""
 
         def write() -> None:
-            self.file.write([self._entry(slot) for slot in slots], drained=drained)
+            self.file.write([self._entry(slot) for slot in slots], drained=drained, known=known)
 
         await self._do(write)
 
@@ -50,6 +50,10 @@ class Disk:
             return [self._slot(entry) for entry in self.file.read(after, size_bytes=size_bytes)]
 
         return await self._do(read)
+
+    async def known(self) -> Known:
+        """See `SpoolFile.known`."""
+        return await self._do(self.file.known)
 
     async def set_aside(self, number: int, before: tuple[int, int, int]) -> int:
         """See `SpoolFile.set_aside`."""

@@ -44,6 +44,7 @@ _SCHEMA = (
     tries INTEGER NOT NULL, checksum INTEGER NOT NULL, content BLOB NOT NULL
 )""",
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
+    "CREATE TABLE state (key BLOB PRIMARY KEY, value BLOB NOT NULL)",
 )
 
 _GONE = """
@@ -68,6 +69,14 @@ class Entry(NamedTuple):
     tries: int
     """How often these events were refused as dead letters."""
     content: bytes
+
+
+class Known(NamedTuple):
+    """The resume state as it is after a batch, kept here because that in Kafka comes later (without transactions)."""
+
+    number: int
+    """Of that batch."""
+    records: list[tuple[bytes, bytes]]
 
 
 class SpoolFull(SpoolUnusable):
@@ -102,8 +111,8 @@ class SpoolFile:
         self._db: sqlite3.Connection | None = None
         self._open()
 
-    def write(self, entries: Sequence[Entry], *, drained: int = 0) -> None:
-        """Append batches, and take out those up to a number; all of it or, with an error, nothing.
+    def write(self, entries: Sequence[Entry], *, drained: int = 0, known: Known | None = None) -> None:
+        """Append batches, take out those up to a number, keep a state; all of it or, with an error, nothing.
 
         Raises:
             SpoolFull: they would take the file beyond its bound.
@@ -124,6 +133,9 @@ class SpoolFile:
             else:
                 gone = (0, 0, 0)
             db.executemany("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            if known is not None:
+                db.execute("INSERT OR REPLACE INTO meta VALUES ('known', ?)", (known.number,))
+                db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", known.records)
             db.execute("COMMIT")
         except sqlite3.Error as error:
             with suppress(sqlite3.Error):
@@ -158,6 +170,15 @@ class SpoolFile:
         except sqlite3.Error as error:
             raise self._translated(error) from error
         return entries
+
+    def known(self) -> Known:
+        """The state that was kept last; number 0: none was."""
+        try:
+            db = self._connection()
+            found = db.execute("SELECT value FROM meta WHERE name = 'known'").fetchone()
+            return Known(found[0] if found else 0, db.execute("SELECT key, value FROM state").fetchall())
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
 
     def set_aside(self, number: int, before: tuple[int, int, int]) -> int:
         """Read this batch and all behind it that are there now no more; they are kept.

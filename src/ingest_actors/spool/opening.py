@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from ingest_actors.errors import SettingsError, SpoolCorrupt, SpoolInUse
-from ingest_actors.protocols import Progress, Sink
+from ingest_actors.protocols import KnownProgress, Progress, Sink
 from ingest_actors.settings import Settings
 from ingest_actors.spool.codec import BatchCodec
 from ingest_actors.spool.disk import Disk
@@ -42,6 +42,7 @@ async def with_spool(
     clock_ms: Callable[[], int],
     drained: int | None = None,
     marks: Progress[Any] | None = None,
+    progress: KnownProgress[Any] | None = None,
 ) -> Sink:
     """The same sink with the spool of `SPOOL_DIR` before it; the sink as it is when that is unset.
 
@@ -58,6 +59,8 @@ async def with_spool(
         clock_ms: wall clock, ms since the epoch.
         drained: highest number of a batch that is known to be written (`ResumeState.spooled`); None: none is known.
         marks: is applied to every batch that is left in the spool, in order, and so comes to be where the spool ends.
+        progress: the state that the sink moves on by what it acknowledges and writes some time later; what the spool
+            knows beyond what was read of it at start is put in. None: it is written with the batches.
 
     Returns:
         The sink, or a `SpoolingSink` that has it.
@@ -85,7 +88,11 @@ async def with_spool(
             hint = "nothing of it is written; trades come again from REST, other events do not"
             announce("spool_set_aside", level="error", file=str(aside[0]), cause=aside[1], hint=hint)
         chunk_bytes = max(min(CHUNK_BYTES_MAX, settings.spool_max_bytes // 8, window_bytes // 8), 1)
-        await _look_through(disk, drained=drained, marks=marks, chunk_bytes=chunk_bytes, announce=announce)
+        states = [state for state in (marks, progress) if state is not None]
+        base = await _take_over(disk, drained or 0, progress, states)
+        left_at_ms = await _look_through(
+            disk, base, drained or 0, marks=marks, progress=progress, chunk_bytes=chunk_bytes, announce=announce
+        )
         _tell_space(settings, file, announce)
         return SpoolingSink(
             sink,
@@ -95,6 +102,8 @@ async def with_spool(
             announce=announce,
             clock_ms=clock_ms,
             last=drained or 0,
+            progress=progress,
+            left_at_ms=left_at_ms,
             let_go=lock.let_go,
         )
     except BaseException:
@@ -140,16 +149,49 @@ def _open_file(path: Path, bytes_max: int, now_ms: int) -> tuple[SpoolFile, tupl
         return SpoolFile(path, bytes_max=bytes_max), (aside, corrupt.cause)
 
 
+async def _take_over(
+    disk: Disk, drained: int, progress: KnownProgress[Any] | None, states: Sequence[Progress[Any]]
+) -> int:
+    """Have the states stand where the spool begins; the number of the last batch that they contain then.
+
+    Without transactions the state in Kafka is older than what was acknowledged, and its records are not written at one
+    stroke. What the spool has kept of it is whole, and all that came later is in the spool.
+    """
+    if progress is None or not disk.file.batches:
+        return drained
+    known = await disk.known()
+    if not known.number:
+        return drained
+    for state in states:
+        if state is progress:
+            progress.take_over(known.records)
+        else:
+            for key, value in known.records:
+                state.load(key, value)
+    return known.number
+
+
 async def _look_through(
-    disk: Disk, *, drained: int | None, marks: Progress[Any] | None, chunk_bytes: int, announce: Announce
-) -> None:
-    """Read all that is left, once; what lies behind damage is not read again."""
+    disk: Disk,
+    base: int,
+    drained: int,
+    *,
+    marks: Progress[Any] | None,
+    progress: KnownProgress[Any] | None,
+    chunk_bytes: int,
+    announce: Announce,
+) -> int | None:
+    """Read all that is left behind a number, once; what lies behind damage is not read again.
+
+    Returns:
+        When the newest was received, ms since the epoch.
+    """
     file = disk.file
     found = file.events
-    if drained:
-        await disk.write([], drained=drained)
-    written = found - file.events
-    after = batches = events = size_bytes = 0
+    if base:
+        await disk.write([], drained=base)
+    left_at_ms = None
+    after = batches = events = size_bytes = lost = 0
     while True:
         try:
             slots = await disk.read(after, chunk_bytes)
@@ -164,11 +206,16 @@ async def _look_through(
         for slot in slots:
             if marks is not None:
                 marks.apply(slot.batch)
+            if progress is not None and slot.number <= drained:
+                progress.apply(slot.batch)  # it is written, and will not be acknowledged again
             batches, events, size_bytes = batches + 1, events + len(slot.batch), size_bytes + slot.batch.size_bytes
-        after = slots[-1].number
+        after, left_at_ms = slots[-1].number, slots[-1].batch.received_at_ms
         await trio.lowlevel.checkpoint()
+    if drained > base:
+        await disk.write([], drained=drained)
     if found:
-        announce("spool_found", events=file.events, already_written=written, file=str(file.path))
+        announce("spool_found", events=file.events, already_written=found - lost - file.events, file=str(file.path))
+    return left_at_ms
 
 
 def _tell_space(settings: Settings, file: SpoolFile, announce: Announce) -> None:

@@ -76,6 +76,7 @@ class SpoolQueue:
         again: those that a reset took back, by the batch's identity: it will be offered again.
         drained: highest number on the disk that is acknowledged.
         deleted: highest number that is taken out of the file.
+        passed_by: whether anything was acknowledged that was never on the disk, since that was last kept in mind there.
     """
 
     def __init__(self, *, last: int, left: int | None = None, left_bytes: int = 0) -> None:
@@ -88,6 +89,7 @@ class SpoolQueue:
         self.lent_bytes = self.pending_bytes = 0
         self.unread_bytes = left_bytes
         self.unsaved = 0
+        self.passed_by = False
         self.ready: deque[Acknowledgement] = deque()
         self.again: dict[int, Acknowledgement] = {}
         self.drained = self.deleted = self.cursor = 0
@@ -168,6 +170,7 @@ class SpoolQueue:
             self.drained = slot.number
         else:
             self.unsaved -= 1
+            self.passed_by = True
         if slot.told:
             if letters is None:
                 self._safe(slot)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import trio
 
 from ingest_actors.errors import SinkUnreachable
 from ingest_actors.messages import Event, EventBatch
-from ingest_actors.protocols import Acknowledgement, Sink, SinkStatus, SpoolStatus
+from ingest_actors.protocols import Acknowledgement, KnownProgress, Sink, SinkStatus, SpoolStatus
 from ingest_actors.spool.disk import Disk
 from ingest_actors.spool.queue import Slot, SpoolQueue
 from ingest_actors.spool.writer import SpoolWriter
@@ -72,6 +72,8 @@ class SpoolingSink:
         announce: told of each outage.
         clock_ms: wall clock, ms since the epoch.
         last: highest number that is known to have been used, by whatever source.
+        progress: the state that the inner sink moves on, if it writes it later than it acknowledges; see `SpoolWriter`.
+        left_at_ms: when the newest of what an earlier process left on the disk was received; None: nothing is there.
         let_go: called at the end of `aclose`.
     """
 
@@ -85,9 +87,12 @@ class SpoolingSink:
         announce: Callable[..., None],
         clock_ms: Callable[[], int],
         last: int = 0,
+        progress: KnownProgress[Any] | None = None,
+        left_at_ms: int | None = None,
         let_go: Callable[[], None] = lambda: None,
     ) -> None:
         self.inner = inner
+        self.left_at_ms = left_at_ms
         self._disk = disk
         self._bounds = bounds
         self._refused_event = refused_event
@@ -104,6 +109,7 @@ class SpoolingSink:
             disk,
             chunk_bytes=bounds.chunk,
             wanted=self._write_wanted,
+            progress=progress,
             announce=announce,
             told=self._tell_ready,
             change=self._change,
