@@ -1,6 +1,7 @@
 """A day of market time in which everything goes wrong at least once, and the service dies and comes back ten times.
 
-The market is quiet, so that a day of it can be had in minutes: two symbols, about an event a second together.
+Connections are replaced every hour, and what comes in an outage of the brokers goes to a spool. The market is quiet, so
+that a day of it can be had in minutes: two symbols, about an event a second together.
 """
 
 import random
@@ -92,10 +93,11 @@ def long_day(seed=0, *, mode="exactly_once", **switches):
             "backfill": "trade,aggTrade",
             "binance_stream_types": "aggTrade,trade,depth@100ms,bookTicker,kline_1m",
             "depth_snapshot_limit": 5000,
+            "ws_rotate_after_seconds": 3600,
         } | switches,
         market={
             "symbols": _SYMBOLS, "activity": 0.004, "tick_s": 1.0, "book_levels": 30,
-            "limits": Limits(lifetime_s=5 * 3600.0),
+            "limits": Limits(lifetime_s=4000.0),
         },
         sink={"delay_s": 0.05},
         crash=0.0002,
@@ -106,5 +108,7 @@ def long_day(seed=0, *, mode="exactly_once", **switches):
         ),
         clock_steps=((20_000.0, -3_600_000), (40_000.0, 0), (60_000.0, 3_600_000)),
         refuses=True,
+        spool=True,
+        reloads=((30_000.0, False), (33_000.0, True)),
         faults_s=DAY_S,
     )  # fmt: skip
