@@ -105,7 +105,7 @@ def judge(world):
     verdict = Verdict()
     for number, lived in enumerate(world.lives):
         judge_life(world, number, lived)
-    kept, taken_away = effective(world.kafka)
+    kept, taken_away = effective(world.kafka, spool=world.schedule.spool and not world.kafka.exactly_once)
     record = Record(world, kept, verdict)
     record.judge()
     judge_audit(world, kept, taken_away)
@@ -117,20 +117,40 @@ def judge(world):
     return verdict
 
 
-def effective(kafka):
-    """The entries that stand when each death has taken its own away, and those that it took."""
+def effective(kafka, *, spool=False):
+    """The entries that stand when each death has taken its own away, and those that it took.
+
+    With a spool the next life goes on behind what lies there, and not behind the state: what was acknowledged between
+    the two is not written again, and stands.
+    """
     kept: list[tuple[int, Entry]] = []
     away = []
     for life, begin in enumerate(kafka.begins):
+        candidates = []
         while kept and kept[-1][0] >= begin:
-            away.append(kept.pop()[1])
+            candidates.append(kept.pop())
+        again = {_identity(entry) for entry in kafka.entries if entry.life >= life} if spool and candidates else None
+        for index, entry in reversed(candidates):
+            if again is None or _identity(entry) in again:
+                away.append(entry)
+            else:
+                kept.append((index, entry))
         for index, entry in enumerate(kafka.entries):
-            if entry.life == life:
-                if entry.acknowledged:
-                    kept.append((index, entry))
-                else:
-                    away.append(entry)
+            if entry.life == life and entry.acknowledged:
+                kept.append((index, entry))
+            elif entry.life == life:
+                away.append(entry)
     return [entry for _, entry in kept], away
+
+
+def _identity(entry):
+    """The same for whatever stands for the same event, or tells of the same gap."""
+    value, key, _, route = entry.event
+    if route.event_type == "gap":
+        return route.event_type, _line(value).gap
+    field = {"trade": b"t", "aggregate_trade": b"a", "depth_update": b"u"}.get(route.event_type)
+    number = _IDS[field].search(value) if field else None
+    return route.event_type, route.dead_letter, key, number[1] if number else value
 
 
 def judge_audit(world, kept, taken_away):

@@ -48,9 +48,13 @@ class Published:
         )
 
     def book(self, symbol, update_id):
-        """Bids and asks as of an id of the last seconds."""
-        _, bids, asks = self._source.markets[symbol].book.at(update_id, 10**6)
-        return tuple({text(price): text(quantity) for price, quantity in side} for side in (bids, asks))
+        """Bids and asks as of an id of the last seconds; None: that is longer ago."""
+        as_of, bids, asks = self._source.markets[symbol].book.at(update_id, 10**6)
+        return (
+            None
+            if as_of != update_id
+            else tuple({text(price): text(quantity) for price, quantity in side} for side in (bids, asks))
+        )
 
     def _listen(self, name, market):
         reset = market.reset_ids
