@@ -84,7 +84,8 @@ def test_all_that_can_go_wrong_together_costs_no_trade_and_doubles_none(tmp_path
         market = stack.enter_context(Market(tmp_path, activity=ACTIVITY, faults=SCRIPT))
         opened_s = time.monotonic()
         proxy = stack.enter_context(SwallowingProxy(market.ready["ws_url"]))
-        more = clock.environ | {"BINANCE_WS_URL": proxy.url}
+        room = {"BUFFER_MAX_BYTES": "256MiB"}  # for what waits behind gaps while REST is down
+        more = clock.environ | {"BINANCE_WS_URL": proxy.url} | room
         proofs = [
             stack.enter_context(
                 Proof(tmp_path, cluster.bootstrap_servers, f"{topic_prefix}{mode}-", mode, market, **more)
