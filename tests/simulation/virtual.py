@@ -68,6 +68,7 @@ def deterministic(seed):
         patch("trio._core._run._r", random.Random(f"{seed}/tasks")),
         patch("ingest_actors.binance.rest_ways.ssl.create_default_context", lambda: context),
         patch("trio.to_thread.run_sync", _in_the_loop),
+        patch("trio._path.run_sync", _in_the_loop),
         patch.object(Disk.__init__, "__defaults__", (_in_the_loop,)),
     ):
         yield
