@@ -167,8 +167,12 @@ async def _one_life(world, exchange, rng, life, *, last):
     world.lives.append(lived)
     fate = Fate(rng, probability=schedule.crash, crashes_max=schedule.crashes_max - world.crashes.total())
     sink = world.kafka.open(fate, refuse=_refuse if schedule.refuses else lambda event: None, **schedule.sink)
-    settings = Settings(**(_SETTINGS | schedule.settings | world.spool_settings()))
-    lived.too_old = sink.away_s is not None and sink.away_s > settings.resume_max_age_seconds
+    chosen = _SETTINGS | schedule.settings | world.spool_settings() | {"kafka_delivery": schedule.mode}
+    settings = Settings(**chosen)
+    away_s = sink.away_s or 0.0
+    if len(world.lives) > 1 and world.spool_dir is not None:  # what lies there tells how long ago, too
+        away_s = max(away_s, (exchange.now_ms() - world.lives[-2].ended_ms) / 1000)
+    lived.too_old = away_s > settings.resume_max_age_seconds
     with _fragile(fate), patch("ingest_actors.service.open_sink", partial(_open_sink, sink)):
         service = Service(
             settings, network=_network(world, exchange, lived, fate, settings),
