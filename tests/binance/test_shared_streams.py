@@ -14,6 +14,8 @@ from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.journal import Journal, late
 from ingest_actors.binance.leads import SILENT_S, Leads
 from ingest_actors.binance.parser import EventParser
+from ingest_actors.binance.resume import Mark, Place
+from ingest_actors.binance.series import Odd
 from ingest_actors.binance.sharing import Sharing
 from ingest_actors.binance.stream_table import StreamTable
 from ingest_actors.messages import FrameBatch
@@ -373,3 +375,20 @@ def test_the_loss_of_either_is_not_seen_in_the_record(seed, fast):
     assert 20 <= len(world.events("ticker")) <= 40
     closed = [event["k"]["t"] - START_MS for event in world.events("kline") if event["k"]["x"]]
     assert closed == [0, 1000, 2000]
+
+
+@pytest.mark.parametrize(
+    ("event_type", "stream"), [("trade", "btcusdt@trade"), ("depth_update", "btcusdt@depth@100ms")]
+)
+def test_what_was_missed_too_long_ago_is_lost_before_the_other_connection_is_waited_for(event_type, stream):
+    world = World()
+    table = StreamTable()
+    world.continuity.resume({Place(event_type, "BTCUSDT"): Mark(10, START_MS)}, table, too_old=True)
+    series = world.continuity.series(table.kind(event_type), stream, "BTCUSDT", table.routes[event_type])
+    world.continuity.begin()
+    world.continuity.commit([Odd(series, 15, 15, (b"15", b"BTCUSDT", START_MS + 1, series.route))])
+    assert series.sequence.held
+    world.continuity.let_go()
+    gaps = [json.loads(value) for value, *_ in world.continuity.next_ready(10) if value != b"15"]
+    assert [(gap["first_id"], gap["last_id"], gap["state"]) for gap in gaps] == [(11, 14, "open"), (11, 14, "lost")]
+    assert world.continuity.gaps == {}

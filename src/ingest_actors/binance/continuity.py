@@ -456,6 +456,8 @@ class Continuity:
     def _go_on(self, series: Series) -> None:
         """The first hole of a series is not waited for any longer."""
         self._tell_holes(series)
+        if not series.sequence.held:
+            return  # what was missed too long ago is not waited for at all
         if series.repairable:
             given_up = series.sequence.give_up()
             assert given_up is not None
