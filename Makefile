@@ -9,6 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 COVERAGE_MIN := 90
+TWO := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 PROOFS := INGEST_KILLS=100 INGEST_BROKER_KILLS=10 INGEST_NODE_KILLS=10 INGEST_PAUSE_SECONDS=120 \
@@ -23,10 +24,11 @@ help:  ## this list
 demo: $(VENV)/.installed  ## watch events flow from a simulated exchange into an embedded Kafka; Ctrl-C ends it
 	@if [ -t 0 ]; then set -m; fi; $(BIN)/python -m ingest_actors demo $(DEMO_ARGS); exit $$?
 
-# Hours on virtual time are run without coverage, which makes them five times as slow.
+# Hours on virtual time are run without coverage, which makes them five times as slow. Two files at a time, for half of
+# the tests wait for processes and brokers; more would be more brokers than a small machine has memory for.
 test: lint  ## all checks and all tests, with branch coverage
-	$(BIN)/python -m pytest -m "not long" --cov --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(PYTEST_ARGS)
-	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not long" $(TWO) --cov --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m long $(TWO) $(PYTEST_ARGS)
 
 test-peers: $(VENV)/.installed-test $(PEERS)/.installed  ## other people's clients against the simulated exchange
 	PEERS_VENV=$(PEERS) $(BIN)/python -m pytest tests/peers -n 3 --dist loadfile $(PYTEST_ARGS)

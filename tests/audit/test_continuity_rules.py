@@ -190,6 +190,11 @@ def test_a_candle_closes_once():
     assert found(raw(closed, kline(at, trades=2)), "kline")["out_of_order"] == [[at, at]]
 
 
+def test_a_candle_that_is_told_again_later_is_no_repetition():
+    at = START_MS - START_MS % MINUTE_MS
+    assert raw(kline(at, trades=4, time=at + 10), kline(at, trades=4, time=at + 4_000)).ok
+
+
 def test_a_closed_candle_behind_a_later_one_is_out_of_order():
     at = [START_MS - START_MS % MINUTE_MS + number * MINUTE_MS for number in range(3)]
     series = found(raw(*(kline(open_ms, closed=True) for open_ms in (at[0], at[2], at[1]))), "kline")

@@ -163,7 +163,7 @@ def judge_audit(world, kept, taken_away):
     reset = any(len(world.published.epochs(symbol)) > 1 for symbol in world.schedule.market["symbols"])
     found = audited.defects(
         audited.audit(kept),
-        leaving_out=SAMPLES if unordered else ("kline",),  # a candle is told again to whoever subscribes again
+        leaving_out=SAMPLES if unordered else (),
         allowing={"out_of_order"} if spooled or (reset and far_off) else frozenset(),
     )
     assert not found, ("audit disagrees", found)

@@ -16,8 +16,9 @@ from ingest_actors.binance.event_time import to_ms
 class Candles(Rising):
     """Klines of one interval. Ids in the report are opening times, ms.
 
-    What must grow is the candle, then whether it is closed, then its trades. Two samples that are alike in all that
-    tells them apart are one that was written twice.
+    What must grow is the candle, then whether it is closed, then its trades, then the time of the event: a candle in
+    which nothing was traded meanwhile may be told again, as it is to whoever subscribes again. Two samples that are
+    alike in all that are one that was written twice.
     """
 
     __slots__ = ("_closed", "_grid")
@@ -40,7 +41,9 @@ class Candles(Rising):
             if self._closed.last is not None and number <= self._closed.last:
                 return self._closed_again(number, open_ms, time, late=event.late)
             self._closed.odd(number, number, late=False, time=time)
-        return self.step((open_ms, candle.closed, candle.last_trade or 0, candle.trades), open_ms, time)
+        return self.step(
+            (open_ms, candle.closed, candle.last_trade or 0, candle.trades, event.event_time), open_ms, time
+        )
 
     def _closed_again(self, number: int, open_ms: int, time: int, *, late: bool) -> bool:
         assert self.last is not None

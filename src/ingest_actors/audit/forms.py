@@ -96,6 +96,7 @@ class Kline(msgspec.Struct, gc=False):
 
     candle: Candle = msgspec.field(name="k")
     symbol: str = msgspec.field(name="s")
+    event_time: int = msgspec.field(name="E", default=0)
     stream: str = ""
     late: bool = False
 
