@@ -53,9 +53,10 @@ def _certificates():
 
 
 async def _in_the_loop(function, *args, **_options):
+    """As a thread that nobody abandons: what is begun is finished, and whoever is cancelled meanwhile gets the result."""
     await trio.lowlevel.checkpoint()
     result = function(*args)
-    await trio.lowlevel.checkpoint()
+    await trio.lowlevel.cancel_shielded_checkpoint()
     return result
 
 
