@@ -53,7 +53,7 @@ def _certificates():
 
 
 async def _in_the_loop(function, *args, **_options):
-    """As a thread that nobody abandons: what is begun is finished, and whoever is cancelled meanwhile gets the result."""
+    """As a thread that is not abandoned: what is begun is finished, and gives its result to who is cancelled, too."""
     await trio.lowlevel.checkpoint()
     result = function(*args)
     await trio.lowlevel.cancel_shielded_checkpoint()

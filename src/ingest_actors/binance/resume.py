@@ -187,8 +187,8 @@ class ResumeState:
     def go_further(self, records: Iterable[tuple[bytes, bytes]]) -> None:
         """Take in records of `everything` that were written later, some of them perhaps not: of each series the newer.
 
-        Ids alone do not tell which that is, for an exchange that is reset begins anew; times alone neither, for an event
-        that came from REST may bear one before that of the event before it.
+        Ids alone do not tell which that is, for an exchange that is reset begins anew; times alone neither, for those
+        of events from REST may lie before that of the event before.
         """
         later = self.copy()
         for key, value in records:
