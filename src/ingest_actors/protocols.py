@@ -192,6 +192,10 @@ class KnownProgress(Progress[C], Protocol[C]):
         """Go on from what was kept elsewhere, which is newer than what was read."""
         ...
 
+    def go_further(self, records: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take in what was written later, all but for some records: those that are older are passed over."""
+        ...
+
 
 class Feed(Protocol):
     """One open WebSocket connection to the exchange."""

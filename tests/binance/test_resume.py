@@ -351,6 +351,16 @@ def test_a_copy_goes_its_own_way():
     assert (other.marks[PLACE].last, other.spooled, len(other.change().records)) == (2, 2, 2)
 
 
+def test_everything_has_what_was_written_a_moment_ago():
+    state = ResumeState("me")
+    state.apply(EventBatch([trade(1)], received_at_ms=0, spooled=1))
+    state.apply(EventBatch([trade(2)], received_at_ms=0, spooled=2))
+    kept = ResumeState("me")
+    for key, value in state.everything():
+        kept.load(key, value)
+    assert (kept.marks[PLACE].last, kept.spooled) == (2, 2)
+
+
 def test_the_spool_s_place_survives():
     topics = Topics()
     topics.state.apply(EventBatch([trade(1)], received_at_ms=0, spooled=41))

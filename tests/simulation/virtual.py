@@ -53,9 +53,10 @@ def _certificates():
 
 
 async def _in_the_loop(function, *args, **_options):
+    """As a thread that is not abandoned: what is begun is finished, and gives its result to who is cancelled, too."""
     await trio.lowlevel.checkpoint()
     result = function(*args)
-    await trio.lowlevel.checkpoint()
+    await trio.lowlevel.cancel_shielded_checkpoint()
     return result
 
 

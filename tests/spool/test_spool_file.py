@@ -8,14 +8,17 @@ import sqlite3
 from contextlib import suppress
 
 import pytest
+import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spool_rig import GAP, MIB, TOPICS, TRADE
+from spool_rig import GAP, MIB, TOPICS, TRADE, batch
 
 from ingest_actors.errors import JournalTooNew, SpoolCorrupt, SpoolUnusable
 from ingest_actors.messages import EventBatch, Route
 from ingest_actors.spool.codec import BatchCodec
+from ingest_actors.spool.disk import Disk
 from ingest_actors.spool.file import PAGE_BYTES, SPOOL_VERSION, Entry, SpoolFile, SpoolFull, set_aside_file
+from ingest_actors.spool.queue import Slot
 
 ROUTES = st.builds(
     Route,
@@ -240,3 +243,23 @@ def _with_a_limit(tmp_path):
     assert file.batches == before + 1
     file.close()
     return 0
+
+
+async def test_a_write_that_is_cancelled_once_it_is_begun_says_that_it_is_done(tmp_path, monkeypatch):
+    file = SpoolFile(tmp_path / "s", bytes_max=MIB)
+    disk, write = Disk(file, BatchCodec(TOPICS)), file.write
+    done = False
+    with trio.CancelScope() as scope:
+
+        def cancelled_meanwhile(*args, **options):
+            trio.from_thread.run_sync(scope.cancel)
+            write(*args, **options)
+
+        monkeypatch.setattr(file, "write", cancelled_meanwhile)
+        one = batch(1)
+        one.spooled = 1
+        await disk.write([Slot(one)], drained=0)
+        done = True
+    assert done
+    assert file.batches == 1
+    file.close()

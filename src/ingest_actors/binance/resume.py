@@ -169,7 +169,7 @@ class ResumeState:
 
     def everything(self) -> list[tuple[bytes, bytes]]:
         """All of it, as records."""
-        records = [(self._key(place), msgspec.json.encode(mark)) for place, mark in self._marks.items()]
+        records = [(self._key(place), msgspec.json.encode(mark)) for place, mark in self.marks.items()]
         if self.spooled is not None:
             records.append((self._spool_key, msgspec.json.encode(_Spooled(self.spooled))))
         return records
@@ -183,6 +183,21 @@ class ResumeState:
             if self._marks.get(place) != mark:
                 self._move(place, mark)
         self.spooled = newer.spooled
+
+    def go_further(self, records: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take in records of `everything` that were written later, some of them perhaps not: of each series the newer.
+
+        Ids alone do not tell which that is, for an exchange that is reset begins anew; times alone neither, for those
+        of events from REST may lie before that of the event before.
+        """
+        later = self.copy()
+        for key, value in records:
+            later.load(key, value)
+        for place, mark in later.marks.items():
+            mine = self._marks.get(place)
+            if mine is None or (mark != mine and (mark.last >= mine.last or mark.at > mine.at)):
+                self._move(place, mark)
+        self.spooled = later.spooled
 
     def copy(self) -> ResumeState:
         """The same marks, to be moved on apart from these."""

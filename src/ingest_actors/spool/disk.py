@@ -21,7 +21,8 @@ class Disk:
     Args:
         file: open.
         codec: for the contents.
-        in_thread: runs what blocks; simulations on virtual time have it run on the spot.
+        in_thread: runs what blocks; simulations on virtual time have it run on the spot. Once begun it is not cancelled
+            (or what is on the disk would be taken for what is not, and written again).
 
     Attributes:
         file: for looks at its figures.

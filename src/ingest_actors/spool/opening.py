@@ -41,7 +41,7 @@ async def with_spool(
     announce: Announce,
     clock_ms: Callable[[], int],
     drained: int | None = None,
-    marks: Progress[Any] | None = None,
+    marks: KnownProgress[Any] | None = None,
     progress: KnownProgress[Any] | None = None,
 ) -> Sink:
     """The same sink with the spool of `SPOOL_DIR` before it; the sink as it is when that is unset.
@@ -89,10 +89,15 @@ async def with_spool(
             announce("spool_set_aside", level="error", file=str(aside[0]), cause=aside[1], hint=hint)
         chunk_bytes = max(min(CHUNK_BYTES_MAX, settings.spool_max_bytes // 8, window_bytes // 8), 1)
         states = [state for state in (marks, progress) if state is not None]
+        in_kafka = [] if progress is None else progress.everything()
         base = await _take_over(disk, drained or 0, progress, states)
         left_at_ms = await _look_through(
             disk, base, drained or 0, marks=marks, progress=progress, chunk_bytes=chunk_bytes, announce=announce
         )
+        if progress is not None and (progress.spooled or 0) < (drained or 0):
+            # Batches are written that never lay on the disk, behind all that did: nothing here knows of those.
+            for state in states:
+                state.go_further(in_kafka)
         _tell_space(settings, file, announce)
         return SpoolingSink(
             sink,
@@ -150,7 +155,7 @@ def _open_file(path: Path, bytes_max: int, now_ms: int) -> tuple[SpoolFile, tupl
 
 
 async def _take_over(
-    disk: Disk, drained: int, progress: KnownProgress[Any] | None, states: Sequence[Progress[Any]]
+    disk: Disk, drained: int, progress: KnownProgress[Any] | None, states: Sequence[KnownProgress[Any]]
 ) -> int:
     """Have the states stand where the spool begins; the number of the last batch that they contain then.
 
