@@ -7,8 +7,9 @@ import pytest
 from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.journal import Journal
 from ingest_actors.binance.parser import EventParser
+from ingest_actors.binance.resume import Mark, Place, ResumeState
 from ingest_actors.binance.stream_table import StreamTable
-from ingest_actors.messages import FrameBatch
+from ingest_actors.messages import EventBatch, FrameBatch
 
 MINUTE = 60_000
 START = 1_790_000_040_000
@@ -126,4 +127,28 @@ def test_what_has_blanks_in_it_counts_too():
     world.batch(frame(START))
     world.batch(frame(START + MINUTE, spaced=True))
     world.batch(frame(START + 2 * MINUTE))
+    assert world.journal() == []
+
+
+@pytest.mark.parametrize("offset", ["", "@+08:00"])
+def test_candles_that_closed_while_the_service_was_away_are_lost_for_that_reason(offset):
+    before, state = World(), ResumeState("me")
+    parsed = before.parse(frame(START, offset=offset), frame(START + MINUTE, closed=False, offset=offset))
+    state.apply(EventBatch(parsed.events, received_at_ms=0))
+    assert dict(state.marks) == {Place(f"kline_1m{offset}", "BTCUSDT"): Mark(START, START + MINUTE + 100)}
+    world = World()
+    world.continuity.resume(state.marks, StreamTable())
+    world.batch(frame(START + 3 * MINUTE, closed=False, offset=offset), frame(START + 3 * MINUTE, offset=offset))
+    (opened,) = [json.loads(event[0]) for event in world.continuity.next_ready(1)]
+    assert opened["reason"] == "restarted"
+    assert world.journal() == [(STREAM + offset, 1, 2, "open"), (STREAM + offset, 1, 2, "lost")]
+    world.batch(frame(START + 5 * MINUTE, offset=offset))
+    (opened,) = [json.loads(event[0]) for event in world.continuity.next_ready(1)]
+    assert opened["reason"] == "disconnected"
+
+
+def test_a_candle_that_closes_after_a_restart_is_no_gap_when_it_is_the_next():
+    world = World()
+    world.continuity.resume({Place("kline_1m", "BTCUSDT"): Mark(START, START)}, StreamTable())
+    world.batch(frame(START), frame(START + MINUTE))
     assert world.journal() == []

@@ -90,7 +90,6 @@ class Continuity:
         self.series = self._register.series
         self.begun = self._register.begun
         self.candles = self._register.candles
-        self._resumed = Reason.RESTARTED
         self._spares = Spares(self._leaving, clock, self.doubts.drop)
         self._touched: list[Series] = []
         self.on_book: Callable[[Series], None] = lambda _series: None
@@ -111,7 +110,7 @@ class Continuity:
             too_old: it was so long ago that what was missed is not fetched.
         """
         self._register.marks = marks
-        self._resumed = Reason.TOO_OLD if too_old else Reason.RESTARTED
+        self._register.resumed = Reason.TOO_OLD if too_old else Reason.RESTARTED
         for place, mark in marks.items():
             kind = table.kind(place.event_type)
             if mark.gaps and kind is not None:
@@ -363,9 +362,9 @@ class Continuity:
         if mark is None:
             return
         book = self.gap_book
-        for gap in go_on(series, mark, self._resumed):
+        for gap in go_on(series, mark, self._register.resumed):
             book.enter(series, gap)
-        self._open_gaps(series, self._resumed)  # what had waited behind a gap is gone too
+        self._open_gaps(series, self._register.resumed)  # what had waited behind a gap is gone too
         for gap in list(series.gaps):
             if gap.reason is Reason.EXCHANGE_RESET:
                 gap.lost = gap.hole.size
@@ -521,7 +520,7 @@ class Continuity:
 
     def _lose_candles(self, series: Series, hole: Hole, count: int) -> None:
         """Closed candles did not come: told at once, since they do not come again."""
-        gap = self.gap_book.make(series, hole, Reason.DISCONNECTED)
+        gap = self.gap_book.make(series, hole, series.resumed or Reason.DISCONNECTED)
         gap.count = gap.lost = count
         self.gap_book.lose_at_once(series, gap)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ingest_actors.binance.closed_candles import Candles
+from ingest_actors.binance.gaps import Reason
 from ingest_actors.binance.resume import Mark, Place
 from ingest_actors.binance.series import Series
 from ingest_actors.binance.stream_table import Continuity as Kind
@@ -28,12 +29,14 @@ class Register:
 
     Attributes:
         marks: where an earlier process ended.
+        resumed: why what was missed since then is missing.
     """
 
     def __init__(
         self, hold_s: Callable[[EventKind], float | None], begin: Callable[[Series, Mark | None], None]
     ) -> None:
         self.marks: Mapping[Place, Mark] = {}
+        self.resumed = Reason.RESTARTED
         self._hold_s = hold_s
         self._begin = begin
         self._series: dict[str, Series] = {}
@@ -73,7 +76,9 @@ class Register:
         known = self._candles.get(stream)
         if known is None and len(self._candles) < SERIES_MAX and kind.continuity is Kind.CANDLES:
             series = Series(stream, symbol, route, hold_s=0.0, repairable=False, by_ones=True)
-            known = self._candles[stream] = Candles(series)
+            mark = self.marks.get(Place(stream.partition("@")[2], symbol))
+            series.resumed = None if mark is None else self.resumed
+            known = self._candles[stream] = Candles(series, None if mark is None else mark.last)
         return known
 
     def get(self, stream: str) -> Series | None:

@@ -4,7 +4,8 @@ A pure fold over what is written, in the order in which it is written: an event 
 that was given up; a record of the gap journal opens or ends a gap. So whatever writes the events can say, at any
 moment, from where another process has to go on, and nobody else needs to keep count.
 
-Kinds whose events do not say which one comes before are left out: they begin anew.
+Of candles the last closed one is known, by the time when it opened. Other kinds whose events do not say which one comes
+before are left out: they begin anew.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ingest_actors.binance.closed_candles import CLOSED, KLINE, closed_candle
 from ingest_actors.binance.gaps import Reason, State
 from ingest_actors.binance.sequence import Hole, without
 from ingest_actors.binance.stream_table import KINDS
@@ -30,6 +32,7 @@ class Place(NamedTuple):
     """Which series: an event type and a symbol. A stream's name would not do, for REST's events have none."""
 
     event_type: str
+    """Of candles, of which a symbol has many, the type of the stream: ``kline_1m``."""
     symbol: str
 
 
@@ -233,8 +236,10 @@ class ResumeState:
 
     def apply(self, batch: EventBatch) -> None:
         """Move on over a batch that is written, or is about to be in the same transaction."""
-        readers = self._readers
-        if self._incomplete or any(not route.counted for route in batch.routes()):
+        readers, routes = self._readers, batch.routes()
+        if any(route.event_type == KLINE for route in routes):
+            self._candles(batch)
+        if self._incomplete or any(not route.counted for route in routes):
             self._catch_up()
             for value, key, timestamp_ms, route in batch.events:
                 if route.event_type in readers and not route.dead_letter and key is not None:
@@ -310,6 +315,14 @@ class ResumeState:
             self._move(place, Mark(number, timestamp_ms, holes, mark.gaps))
         elif mark.holes:
             self._move(place, Mark(mark.last, mark.at, _filled(mark.holes, number, number), mark.gaps))
+
+    def _candles(self, batch: EventBatch) -> None:
+        for value, key, timestamp_ms, route in batch.events:
+            if route.event_type == KLINE and CLOSED in value and not route.dead_letter and key is not None:
+                closed = closed_candle(value)
+                if closed is not None:
+                    stream_type = closed.stream.partition("@")[2] or f"{KLINE}_{closed.interval}"
+                    self._event(Place(stream_type, key.decode()), closed.open_ms, timestamp_ms)
 
     def _journal(self, value: bytes) -> None:
         line = _decode_journal(value)

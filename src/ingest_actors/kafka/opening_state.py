@@ -39,7 +39,7 @@ async def open_state(
     timeout_s: float,
     clock_ms: Callable[[], int],
 ) -> KeptState:
-    """Read the state into `progress` and make its writer. Raises as `state_topic.read_state`."""
+    """Read the state into `progress`, make its writer, and claim it. Raises as `state_topic.read_state`."""
     read = await read_state(settings, progress, timeout_s=timeout_s)
     owner = new_owner(read.seen.owner, clock_ms=clock_ms())
 
@@ -65,5 +65,6 @@ async def open_state(
         ),
         clock_ms=clock_ms,
     )
+    await writer.claim()
     away_s = None if read.seen.at is None else max(owner.started - read.seen.at, 0) / 1000
     return KeptState(writer, away_s)

@@ -38,6 +38,9 @@ TOLD_AGAIN_S = 300.0
 LAST_WRITE_S_MAX = 1.2
 """What the last state of a clean stop may take; well within what closing the sink may."""
 
+CLAIM_S_MAX = 2.0
+"""How long a start waits until it is known that we have come; after that it is told with the next state."""
+
 BEGIN_S_MAX = 2.0
 """How long the first events of a series wait for the state to know of it; then the record goes before the state."""
 
@@ -87,6 +90,14 @@ class StateWriter:
         self._due_s = 0.0
         self._beat_s = 0.0
         self._told_s = -TOLD_AGAIN_S
+
+    async def claim(self) -> None:
+        """Say that we write from now on, within `CLAIM_S_MAX`: whoever wrote before notices, and stops."""
+        self._begin(self._clock())
+        with trio.move_on_after(CLAIM_S_MAX):
+            while self._change is not None:
+                await trio.sleep(0.005)
+                self._go_on(self._clock())
 
     async def begin(self, batch: EventBatch) -> None:
         """A batch is about to be handed over: write first what must be known of it, within `BEGIN_S_MAX`.

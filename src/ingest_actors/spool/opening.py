@@ -19,7 +19,7 @@ from ingest_actors.spool.file import SpoolFile, set_aside_file
 from ingest_actors.spool.lock import SpoolLock
 from ingest_actors.spool.sink import STALL_S, RefusedEvent, SpoolBounds, SpoolingSink
 
-LOCK_WAIT_S = 15.0
+LOCK_WAIT_S = 30.0
 """How long to wait for another process to let go of the spool: one that was started earlier under the same name notices
 that it was replaced, and drains, within so long."""
 
