@@ -308,6 +308,7 @@ async def _catch_up(world, exchange, service, sink, fate):
     with trio.move_on_after(CALM_S_MAX):
         while True:
             await trio.sleep(0.5)
+            await _reload(world, service, last_wanted=True)  # one that was under way may end after the one before
             for entry in world.kafka.entries[seen:]:
                 _check_off(goals, entry.event, world)
             _read_books(world, seen, seen := len(world.kafka.entries))
