@@ -22,6 +22,7 @@ The settings are those of the service: KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC_TRAD
 among processes, give each some of the partitions, and a file of its own.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -183,10 +184,11 @@ def open_consumer(state: State) -> Consumer:
         "isolation.level": "read_committed",
         "auto.offset.reset": "earliest",  # retention has overtaken us: the ids will tell what is missing
         "enable.partition.eof": True,
+        "log_level": 2,  # what keeps it from reading is raised
     })  # fmt: skip
     places = []
     for topic in (TRADES, DEPTH):
-        found = consumer.list_topics(topic, timeout=30).topics[topic]
+        found = consumer.list_topics(topic, timeout=10).topics[topic]
         if found.error:
             raise KafkaException(found.error)
         for partition in found.partitions:
@@ -197,17 +199,20 @@ def open_consumer(state: State) -> Consumer:
 
 
 def follow(consumer: Consumer, state: State, *, to_end: bool) -> None:
-    """Read on, for ever or until the end of every partition was seen."""
-    unread = {(place.topic, place.partition) for place in consumer.assignment()}
+    """Read on, for ever or until where every partition ended at the start."""
+    places = consumer.assignment() if to_end else []
+    unread = {(place.topic, place.partition): consumer.get_watermark_offsets(place)[1] for place in places}
     saved_s = time.monotonic()
     while unread or not to_end:
         for message in consumer.consume(1000, 1.0):
             topic, partition, error = message.topic(), message.partition(), message.error()
             if error is None:
                 state.take(topic, json.loads(message.value()))
-                state.offsets[f"{topic}/{partition}"] = message.offset() + 1
+                next_offset = state.offsets[f"{topic}/{partition}"] = message.offset() + 1
+                if next_offset >= unread.get((topic, partition), next_offset + 1):
+                    del unread[topic, partition]
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its only name
-                unread.discard((topic, partition))
+                unread.pop((topic, partition), None)
             else:
                 raise KafkaException(error)
         if time.monotonic() > saved_s + SAVE_PERIOD_S:
@@ -215,11 +220,18 @@ def follow(consumer: Consumer, state: State, *, to_end: bool) -> None:
             saved_s = time.monotonic()
 
 
-def main(path: str, *options: str) -> None:
-    state = State(Path(path))
-    consumer = open_consumer(state)
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Order books and one-minute bars out of Kafka.")
+    parser.add_argument("state", type=Path, help="file that keeps what was made of the records, and the place")
+    parser.add_argument("--to-end", action="store_true", help="read what is there at the start, and end")
+    options = parser.parse_args(arguments)
+    state = State(options.state)
     try:
-        follow(consumer, state, to_end="--to-end" in options)
+        consumer = open_consumer(state)
+    except KafkaException as error:
+        sys.exit(f"cannot read {TRADES} and {DEPTH}: {error.args[0].str()}; is KAFKA_BOOTSTRAP_SERVERS right?")
+    try:
+        follow(consumer, state, to_end=options.to_end)
         state.save()
     except KeyboardInterrupt:
         print("stopped")  # in the middle of a record, maybe: what the file holds is whole, and goes on from there
@@ -234,4 +246,4 @@ def main(path: str, *options: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
