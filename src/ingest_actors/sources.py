@@ -230,7 +230,8 @@ class Sources:
 
     def _share(self) -> None:
         fleet = self._overview.fleet
-        self._sharing.share(fleet.shared(), OVERLAP_WAIT_S if fleet.lanes == 1 else DOUBLE_WAIT_S)
+        doubled = fleet.lanes > 1
+        self._sharing.share(fleet.shared(), DOUBLE_WAIT_S if doubled else OVERLAP_WAIT_S, for_good=doubled)
 
     def _ask_again_s(self, wanted: Wanted) -> float:
         return LISTINGS_INTERVAL_S if asked_again(self._settings, unlisted=bool(wanted.unlisted)) else math.inf

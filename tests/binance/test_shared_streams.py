@@ -50,8 +50,8 @@ class World:
         self.sharing = Sharing(self.continuity, self.leads)
         self.share(streams, wait_s, leader)
 
-    def share(self, streams=STREAMS, wait_s=0.1, leader=""):
-        self.sharing.share(dict.fromkeys(streams, leader), wait_s)
+    def share(self, streams=STREAMS, wait_s=0.1, leader="", *, for_good=False):
+        self.sharing.share(dict.fromkeys(streams, leader), wait_s, for_good=for_good)
 
     def bring(self, connection, *frames, crashes=False):
         """A batch comes; if the parser crashes, it comes again."""
@@ -181,6 +181,17 @@ def test_whoever_brought_a_stream_alone_leads_when_another_comes_and_hands_over(
     world.share(())
     world.bring("b", ticker(4000), book_ticker(9))
     assert len(world.events("ticker")) == 4
+    world.check()
+
+
+def test_a_stream_that_nobody_wants_any_more_is_not_doubled_until_both_connections_have_left_it(world):
+    world.bring("a", ticker(1000))
+    world.share((), for_good=True)
+    world.bring("b", ticker(1000))
+    world.bring("a", ticker(2000))
+    world.share(for_good=True)
+    world.bring("b", ticker(2000))
+    assert [event["E"] - START_MS for event in world.events("ticker")] == [1000, 2000]
     world.check()
 
 

@@ -107,16 +107,18 @@ class Leads:
         self.version = 0
         self.mark = 0.0
 
-    def share(self, leaders: Mapping[str, str]) -> None:
+    def share(self, leaders: Mapping[str, str], *, for_good: bool = False) -> None:
         """These streams, and no others, may come by more than one connection.
 
         Args:
             leaders: by stream, the connection that brought it so far; of streams that were shared already, whoever
                 leads goes on.
+            for_good: those that were shared before are so still: one that nobody wants any more may come by either
+                connection until it is unsubscribed from, and may be wanted again.
         """
         if leaders.keys() == self.streams.keys():
             return
-        kept = {stream: lead for stream, lead in self.streams.items() if stream in leaders}
+        kept = {stream: lead for stream, lead in self.streams.items() if for_good or stream in leaders}
         for stream, leader in leaders.items():
             if stream not in kept and (lead := _lead_of(self._table, stream, leader, self.mark)) is not None:
                 kept[stream] = lead

@@ -20,15 +20,16 @@ class Sharing:
         self._continuity = continuity
         self._leads = leads
 
-    def share(self, leaders: Mapping[str, str], wait_s: float) -> None:
+    def share(self, leaders: Mapping[str, str], wait_s: float, *, for_good: bool = False) -> None:
         """These streams, and no others, may come by more than one connection from now on.
 
         Args:
             leaders: by stream, the connection that has brought it so far.
             wait_s: how long what one connection lacks is left to the others, seconds.
+            for_good: see `Leads.share`.
         """
         self._continuity.share(dict.fromkeys(leaders, wait_s))
-        self._leads.share(leaders)
+        self._leads.share(leaders, for_good=for_good)
 
     def share_everything(self, wait_s: float) -> None:
         """Any stream may come by more than one connection, for good, and nobody knows which."""
