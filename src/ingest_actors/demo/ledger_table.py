@@ -11,7 +11,7 @@ from rich.text import Text
 from ingest_actors.ledger import LedgerEntry
 from ingest_actors.status import Status
 
-COLUMNS: Final = ("received", "delivered", "dead_lettered", "duplicates", "in_flight")
+COLUMNS: Final = ("received", "backfilled", "delivered", "dead_lettered", "duplicates", "in_flight")
 """Those that can be anything but 0 in the demo; `balances` looks at all."""
 
 
@@ -24,7 +24,8 @@ def verdict(status: Status) -> Text:
     """The ledger in one line."""
     total = status.total
     text = (
-        f"{total.received:,} received = {total.delivered:,} delivered + {total.dead_lettered:,} dead letters"
+        f"{total.received:,} received + {total.backfilled:,} from REST"
+        f" = {total.delivered:,} delivered + {total.dead_lettered:,} dead letters"
         f" + {total.duplicates:,} duplicates + {total.in_flight:,} in flight: "
     )
     if balances(status):
