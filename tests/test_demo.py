@@ -72,7 +72,7 @@ def test_the_screen_fits_a_terminal_of_80_columns():
     assert max(map(len, printed(make_screen(a_status(), {}, ADDRESSES), width=80).splitlines())) <= 80
     head = printed(ledger_table(a_status(), title="x"), width=80).splitlines()[2]
     assert head.split() == [
-        "event", "type", "received", "backfilled", "delivered", "dead", "lettered", "duplicates", "in", "flight",
+        "event", "type", "received", "REST", "delivered", "dead", "duplicates", "in", "flight",
     ]  # fmt: skip
 
 

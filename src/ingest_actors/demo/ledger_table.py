@@ -14,6 +14,9 @@ from ingest_actors.status import Status
 COLUMNS: Final = ("received", "backfilled", "delivered", "dead_lettered", "duplicates", "in_flight")
 """Those that can be anything but 0 in the demo; `balances` looks at all."""
 
+_HEADS: Final = {"backfilled": "REST", "dead_lettered": "dead"}
+"""Where the name would be too long for a terminal of 80 columns."""
+
 
 def balances(status: Status) -> bool:
     """Whether all that came in is accounted for, for every event type."""
@@ -38,7 +41,7 @@ def ledger_table(status: Status, *, title: str) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("event type", no_wrap=True)
     for column in COLUMNS:
-        table.add_column(column.replace("_", " "), justify="right", no_wrap=True)
+        table.add_column(_HEADS.get(column, column.replace("_", " ")), justify="right", no_wrap=True)
     for event_type, entry in status.ledger.items():
         table.add_row(event_type, *_cells(entry))
     table.add_section()
