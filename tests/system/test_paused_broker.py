@@ -125,6 +125,8 @@ def test_a_ping_that_was_read_is_answered_although_every_mailbox_is_full(exchang
     raw = exchange(lambda client: None)
     service = serve(raw.settings, paused_topics.settings, SMALL_BUFFER)
     client = raw.client(1)
+    client.send(trades.frames(500))
+    wait_until(lambda: service.total("delivered") == trades.made)  # every series has begun
     pausable.pause()
     while service.metrics()["mailbox_fill_ratio"]["frames"] < 0.8:
         client.send(trades.frames(500))
