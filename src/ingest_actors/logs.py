@@ -17,16 +17,6 @@ from typing import Any, Final, Literal, TextIO
 import structlog
 
 LOGGER_NAME: Final = "ingest_actors"
-EVENTS: Final = frozenset(
-    {
-        "service_started", "service_stopped", "service_metrics", "settings_refused",
-        "connection_opened", "connection_closed", "websocket_connection_failed", "stream_silent",
-        "kafka_producer_creation_failed", "kafka_unreachable", "kafka_recovered",
-        "gap_opened", "gap_closed", "dead_lettered", "spool_started", "spool_drained",
-        "actor_restarted", "second_writer",
-    }
-)  # fmt: skip
-"""Names that are promised to users: alerts are built on them."""
 
 EventDict = MutableMapping[str, Any]
 

@@ -112,6 +112,14 @@ async def test_the_older_of_two_writers_notices_the_newer_one_and_stops(broker, 
         assert owners[-1]["generation"] == 2
 
 
+async def test_who_has_only_come_and_writes_nothing_yet_is_noticed_too(broker, topic_prefix):
+    async with at_least_once_on(broker.bootstrap_servers, topic_prefix) as older:
+        await deliver(older, in_batches(numbered(route_for(topic_prefix), range(100))))
+        async with at_least_once_on(broker.bootstrap_servers, topic_prefix):
+            with trio.fail_after(15), pytest.raises(SecondWriter):
+                await older.acknowledged()
+
+
 async def test_an_event_that_is_refused_is_dealt_with_once_its_dead_letter_is_written(broker, topic_prefix):
     route = route_for(topic_prefix)
     events = numbered(route, range(300))

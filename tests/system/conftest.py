@@ -26,6 +26,20 @@ def topics(broker, topic_prefix) -> Topics:
 
 
 @pytest.fixture
+def pausable(private_broker):
+    """A Kafka that goes on when the test is over, whatever became of it."""
+    cluster = private_broker()
+    yield cluster
+    cluster.resume()
+
+
+@pytest.fixture
+def paused_topics(pausable, topic_prefix) -> Topics:
+    """The six topics, of this test's own, on that one."""
+    return Topics(pausable.bootstrap_servers, topic_prefix)
+
+
+@pytest.fixture
 def exchange() -> Iterator[Callable[[Callable[[Client], None]], RawExchange]]:
     """Starts exchanges that do what a script says."""
     with ExitStack() as running:

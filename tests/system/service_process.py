@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,6 +27,14 @@ KEPT = ("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "PYTHONPATH")
 CAME = ("received", "backfilled", "recovered")
 WENT = ("delivered", "dead_lettered", "duplicates", "spooled", "in_flight")
 _SAMPLE = re.compile(r"^ingest_actors_(\w+?)(?:_total)?(?:\{(?:\w+)=\"([^\"]*)\"\})? (\S+)$", re.MULTILINE)
+
+
+def wait_until(what: Callable[[], object], timeout_s: float = 2 * TIMEOUT_S) -> None:
+    """Until it is so."""
+    deadline = time.monotonic() + timeout_s
+    while not what():
+        assert time.monotonic() < deadline, f"not so within {timeout_s} s"
+        time.sleep(0.05)
 
 
 class Command:

@@ -12,6 +12,7 @@ import time
 
 import pytest
 from proof_world import MODES, Market, Proof, kill, number_of
+from service_process import wait_until
 
 pytestmark = pytest.mark.broker
 log = logging.getLogger(__name__)
@@ -24,13 +25,6 @@ SEED = number_of("INGEST_PROOF_SEED", 1)
 def market(tmp_path):
     with Market(tmp_path, activity=5) as market:
         yield market.wait_for_trades()
-
-
-def wait_until(what):
-    deadline = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("mode", MODES)

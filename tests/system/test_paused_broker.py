@@ -11,9 +11,9 @@ import threading
 import time
 
 import pytest
-from kafka_topics import Topics
 from numbered_trades import SYMBOLS, Trades, numbers_of
 from raw_exchange import frame
+from service_process import wait_until
 
 pytestmark = pytest.mark.broker
 log = logging.getLogger(__name__)
@@ -22,27 +22,6 @@ PAUSE_S = float(os.environ.get("INGEST_PAUSE_SECONDS", "10"))
 MIB = 1024 * 1024
 BUFFER_BYTES = 64 * MIB
 SMALL_BUFFER = {"BUFFER_MAX_BYTES": "8MiB"}
-
-
-@pytest.fixture
-def pausable(private_broker):
-    """A Kafka that goes on when the test is over, whatever became of it."""
-    cluster = private_broker()
-    yield cluster
-    cluster.resume()
-
-
-@pytest.fixture
-def paused_topics(pausable, topic_prefix) -> Topics:
-    return Topics(pausable.bootstrap_servers, topic_prefix)
-
-
-def wait_until(what, timeout_s=60.0):
-    """Until it is so."""
-    deadline = time.monotonic() + timeout_s
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def wait_until_blocked(service, still_s=1.0):

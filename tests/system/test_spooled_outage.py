@@ -15,8 +15,8 @@ import threading
 import time
 
 import pytest
-from kafka_topics import Topics
 from numbered_trades import SYMBOLS, Trades, numbers_of, without_repeats
+from service_process import wait_until
 
 pytestmark = pytest.mark.broker
 log = logging.getLogger(__name__)
@@ -25,25 +25,6 @@ PAUSE_S = float(os.environ.get("INGEST_PAUSE_SECONDS", "10"))
 SECOND_WRITER_EXIT = 76
 RATE = 4000
 """Trades a second: a market at its busiest, and less than the disk and the machine take."""
-
-
-@pytest.fixture
-def pausable(private_broker):
-    cluster = private_broker()
-    yield cluster
-    cluster.resume()
-
-
-@pytest.fixture
-def paused_topics(pausable, topic_prefix) -> Topics:
-    return Topics(pausable.bootstrap_servers, topic_prefix)
-
-
-def wait_until(what, timeout_s=120.0):
-    deadline = time.monotonic() + timeout_s
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def ready_status(service):

@@ -18,14 +18,6 @@ SHUTDOWN_S = 10
 
 
 @pytest.fixture
-def pausable(private_broker):
-    """A Kafka that goes on when the test is over, whatever became of it."""
-    cluster = private_broker()
-    yield cluster
-    cluster.resume()
-
-
-@pytest.fixture
 def loaded(exchange, serve):
     """Starts a service that is fed without end, and waits until much has arrived."""
 

@@ -260,9 +260,9 @@ class Continuity:
             self._skip(series, part)
         self._settle(series)
 
-    def lose(self, gap: Gap, reason: Reason | None = None) -> None:
+    def lose(self, gap: Gap) -> None:
         """Nothing more of a gap will come."""
-        self.skip(gap, gap.hole, reason)
+        self.skip(gap, gap.hole)
 
     def expire(self) -> None:
         """Holes that have held up their series for long enough hold it up no more."""
