@@ -341,6 +341,15 @@ def test_what_was_not_committed_is_forgotten():
     assert (dict(state.marks), state.spooled, state.change().records) == ({}, None, [])
 
 
+def test_what_was_taken_back_before_anybody_looked_is_forgotten_too():
+    state = ResumeState("me")
+    state.apply(EventBatch([trade(1)], received_at_ms=0))
+    state.settle(state.change())
+    state.apply(EventBatch([trade(2)], received_at_ms=0))
+    state.roll_back()
+    assert (state.marks[PLACE].last, state.change().records) == (1, [])
+
+
 def test_a_copy_goes_its_own_way():
     state = ResumeState("me")
     state.apply(EventBatch([trade(1)], received_at_ms=0, spooled=1))
