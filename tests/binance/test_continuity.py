@@ -190,7 +190,7 @@ def test_what_will_never_come_is_journalled_as_lost_and_the_series_goes_on():
     world.batch(1, 4)
     (gap,) = world.continuity.gaps.values()
     world.fill(2)
-    world.continuity.lose(gap, Reason.EXCHANGE_SKIPPED)
+    world.continuity.lose(gap)
     world.flush()
     assert world.left == [1, 2, 4]
     assert world.journal[-1] == (2, 3, State.LOST, 1)
