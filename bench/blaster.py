@@ -2,7 +2,8 @@
 
 Ten symbols, aggregate trades and diff depth in turn, ids continuous in every series, frames of about 342 bytes on
 average. A client shakes hands, subscribes, gets its acknowledgement, and then all the frames there are; afterwards the
-connection stays open and silent. The few REST answers that a client asks for at its start come from the same port.
+connection stays open and silent. The few REST answers that a client asks for at its start come from the same port; with
+`--tls`, where every frame is a TLS record of its own, REST stays plain on a port beside.
 
 Stdout: one JSON line with the addresses as soon as it listens, then one at the start and one at the end of each blast,
 with CLOCK_MONOTONIC times, which mean the same in every process of the machine.
@@ -20,14 +21,20 @@ import os
 import random
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
+
+from tls_socket import TlsSocket, make_certificates
 
 SYMBOLS = (
     "BTCUSDT", "ETHUSDT", "BNBUSDT", "ADAUSDT", "XRPUSDT", "SOLUSDT", "DOGEUSDT", "DOTUSDT", "LTCUSDT", "TRXUSDT",
 )  # fmt: skip
 STREAM_TYPES = ("aggTrade", "depth@100ms")
+FIRST_UPDATE_ID = 9_000_000_000
+"""Of every book: the first update follows it, and REST's snapshot stands at it."""
 CHUNK_BYTES = 64 * 1024
 WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -38,7 +45,7 @@ def make_payloads(messages: int, seed: int = 7) -> Iterator[bytes]:
     now_ms = time.time_ns() // 1_000_000
     trade_ids = dict.fromkeys(SYMBOLS, 1_000_000)
     aggregate_ids = dict.fromkeys(SYMBOLS, 500_000)
-    update_ids = dict.fromkeys(SYMBOLS, 9_000_000_000)
+    update_ids = dict.fromkeys(SYMBOLS, FIRST_UPDATE_ID)
     levels = [b'["%d.%08d","%d.%08d"]' % (rng.randrange(10, 10_000), rng.randrange(10**8), rng.randrange(9),
               rng.randrange(10**8)) for _ in range(512)]  # fmt: skip
     sides = [b",".join(rng.choices(levels, k=rng.randrange(1, 11))) for _ in range(4096)]
@@ -91,7 +98,7 @@ def make_chunks(messages: int) -> list[bytes]:
 class Client:
     """One connection, on two threads: this one reads, and `_blast` writes."""
 
-    def __init__(self, sock: socket.socket, chunks: list[bytes], rounds: int) -> None:
+    def __init__(self, sock: socket.socket | TlsSocket, chunks: list[bytes], rounds: int) -> None:
         self._sock = sock
         self._chunks = chunks
         self._rounds = rounds
@@ -153,6 +160,7 @@ class Client:
             {
                 "symbol": symbol, "status": "TRADING", "baseAsset": symbol[:-4], "quoteAsset": "USDT",
                 "isSpotTradingAllowed": True, "permissions": [], "permissionSets": [["SPOT"]],
+                "filters": [{"filterType": "PRICE_FILTER", "tickSize": "0.01000000"}],
             }
             for symbol in SYMBOLS
         ]  # fmt: skip
@@ -160,6 +168,7 @@ class Client:
             b"/api/v3/ping": {},
             b"/api/v3/time": {"serverTime": time.time_ns() // 1_000_000},
             b"/api/v3/exchangeInfo": {"timezone": "UTC", "rateLimits": [], "exchangeFilters": [], "symbols": symbols},
+            b"/api/v3/depth": {"lastUpdateId": FIRST_UPDATE_ID, "bids": [], "asks": []},
         }
         body = json.dumps(answers.get(target.partition(b"?")[0], {})).encode()
         head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
@@ -203,22 +212,39 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=1, help="how often all of them are sent; 0 = without end")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--tls", type=Path, metavar="DIRECTORY", help="wss://; the authority's certificate goes there")
     options = parser.parse_args()
     chunks = make_chunks(options.messages)
     wire_bytes = sum(map(len, chunks))
-    with socket.create_server(("127.0.0.1", options.port)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", options.port)))
+        rest, context, about = server, None, {}
+        if options.tls:
+            context, ca_file = make_certificates(options.tls)
+            rest, about = stack.enter_context(socket.create_server(("127.0.0.1", 0))), {"ca_file": str(ca_file)}
+            threading.Thread(target=serve, args=(rest, None, chunks, options.rounds), daemon=True).start()
         tell(
-            ws_url=f"ws://{address}",
-            rest_url=f"http://{address}",
+            ws_url=f"{'wss' if options.tls else 'ws'}://127.0.0.1:{server.getsockname()[1]}",
+            rest_url=f"http://127.0.0.1:{rest.getsockname()[1]}",
             messages=options.messages,
             frame_bytes=round(wire_bytes / options.messages, 1),
             wire_bytes=wire_bytes,
             pid=os.getpid(),
+            **about,
         )
-        while True:
-            sock, _ = server.accept()
-            threading.Thread(target=Client(sock, chunks, options.rounds).run, daemon=True).start()
+        serve(server, context, chunks, options.rounds)
+
+
+def serve(server: socket.socket, context: ssl.SSLContext | None, chunks: list[bytes], rounds: int) -> None:
+    """A thread for each connection, for ever."""
+    while True:
+        sock, _ = server.accept()
+        threading.Thread(target=welcome, args=(sock, context, chunks, rounds), daemon=True).start()
+
+
+def welcome(sock: socket.socket, context: ssl.SSLContext | None, chunks: list[bytes], rounds: int) -> None:
+    with contextlib.suppress(OSError, EOFError):
+        Client(TlsSocket(sock, context) if context else sock, chunks, rounds).run()
 
 
 if __name__ == "__main__":

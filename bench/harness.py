@@ -29,6 +29,10 @@ class Failed(Exception):
     """A run did not do what it should; the text says what."""
 
 
+class TimedOut(Failed):
+    """Nothing came."""
+
+
 class Process:
     """A child whose stdout is lines of JSON. It is gone when the ``with`` block is left.
 
@@ -62,13 +66,18 @@ class Process:
         self._stderr.close()
 
     def line(self, timeout_s: float) -> dict[str, Any]:
-        """The next line of its stdout."""
+        """The next line of its stdout.
+
+        Raises:
+            TimedOut: there was none.
+            Failed: there will be none.
+        """
         try:
             found = self._lines.get(timeout=timeout_s)
         except queue.Empty:
-            found = None
+            raise TimedOut(f"{self._popen.args!r} said nothing within {timeout_s} s{self.end_of_log()}") from None
         if found is None:
-            raise Failed(f"{self._popen.args!r} said nothing within {timeout_s} s{self.end_of_log()}")
+            raise Failed(f"{self._popen.args!r} has ended{self.end_of_log()}")
         return found
 
     def check(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from harness import BENCH, Failed, Process, clean_env, create_topics, delete_topics, record_counts
+from harness import BENCH, Failed, Process, TimedOut, clean_env, create_topics, delete_topics, record_counts
 from part import Bench
 from registry import Client
 
@@ -73,7 +73,11 @@ class Running:
     def expected(self) -> dict[str, int]:
         """Records by topic, when all is there."""
         written = self.topics.written
-        return {written[kind]: round(self.messages * share) for kind, share in self.client.records.items()}
+        more = self.client.records_more
+        return {
+            written[kind]: round(self.messages * share) + more.get(kind, 0)
+            for kind, share in self.client.records.items()
+        }
 
     def counts(self) -> dict[str, int]:
         """Records by topic, as the broker counts them."""
@@ -133,19 +137,26 @@ def running(
     label = f"{client.name.replace('_', '-')}-{next(_serial)}-{time.time_ns() % 10**9}"
     topics, admin = Topics(label), AdminClient({"bootstrap.servers": bench.servers, "log_level": 0})
     create_topics(admin, list(topics.written.values()), PARTITIONS)
-    options = ["--messages", str(messages), *(["--tls"] if client.tls else []), *blaster_options]
+    options = ["--messages", str(messages), *(["--tls", str(bench.logs)] if client.tls else []), *blaster_options]
     with Process([str(BENCH / "blaster.py"), *options], clean_env(), bench.logs / f"{label}-blaster.log") as blaster:
         exchange = blaster.line(120) | {"bootstrap_servers": bench.servers}
         env = clean_env(
             **environment(client, exchange, topics, linger_ms) | dict(client.settings) | dict(settings or {})
         )
         with Process(list(client.command), env, bench.logs / f"{label}.log", program="") as process:
-            try:
-                started_s = float(blaster.line(START_S)["at_s"])
-            except Failed as failure:
-                raise Failed(f"{client.name} never subscribed{process.end_of_log()}") from failure
+            started_s = wait_for_start(blaster, process)
             yield Running(client, messages, exchange, blaster, process, topics, admin, started_s, process.cpu_s())
     delete_topics(admin, [*topics.written.values(), *topics.others.values()])
+
+
+def wait_for_start(blaster: Process, process: Process) -> float:
+    """When the exchange began to send; CLOCK_MONOTONIC."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        process.check()
+        with contextlib.suppress(TimedOut):
+            return float(blaster.line(1)["at_s"])
+    raise Failed(f"the client never subscribed{process.end_of_log()}")
 
 
 def environment(client: Client, exchange: Mapping[str, Any], topics: Topics, linger_ms: float | None) -> dict[str, str]:

@@ -20,6 +20,8 @@ CLIENTS_DIR = BENCH / "clients"
 BUILD_S_MAX = 900.0
 TWO_RECORDS: Mapping[str, float] = {"raw": 1, "trades": 0.5, "depth": 0.5}
 ONE_RECORD: Mapping[str, float] = {"trades": 0.5, "depth": 0.5}
+PEERS = BENCH.parent / ".venv-peers"
+"""An environment for clients that are not to be in ours; `make bench` makes it."""
 
 
 def present() -> str:
@@ -36,7 +38,8 @@ class Client:
         about: what it is, in a few words.
         command: program and arguments.
         messages_share: of what the fastest get in a bulk run, so that all runs take about as long.
-        records: how many records a message become, by topic, if trades and depth come in turn.
+        records: how many records a message becomes, by topic, if trades and depth come in turn.
+        records_more: how many there are besides, by topic.
         settings: what it gets beside the settings that all get.
         tls: whether it takes nothing but ``wss://``.
         missing: makes it ready to run (builds it, say); why that is impossible here, or nothing.
@@ -48,6 +51,7 @@ class Client:
     messages_share: float = 1.0
     records: Mapping[str, float] = field(default_factory=lambda: TWO_RECORDS)
     settings: Mapping[str, str] = field(default_factory=dict)
+    records_more: Mapping[str, int] = field(default_factory=dict)
     tls: bool = False
     missing: Callable[[], str] = present
 
@@ -67,6 +71,23 @@ def python_client(script: str, name: str, about: str, messages_share: float, *pa
 
     command = (sys.executable, str(CLIENTS_DIR / script))
     return Client(name, about, command, messages_share, settings=settings, missing=missing)
+
+
+def cryptofeed() -> Client:
+    """Its own environment, a record a message, and a snapshot of each of the ten books at the start."""
+    python = PEERS / "bin" / "python"
+
+    def missing() -> str:
+        note = PEERS / "without-cryptofeed"
+        if note.exists():
+            return note.read_text().strip()
+        return "" if python.exists() else f"not installed in {PEERS.name}: make bench-peers"
+
+    return Client(
+        "cryptofeed", "cryptofeed's Kafka backends: one record a message, each acknowledgement waited for",
+        (str(python), str(CLIENTS_DIR / "cryptofeed_kafka.py")), 0.02,
+        records=ONE_RECORD, records_more={"depth": 10}, tls=True, missing=missing,
+    )  # fmt: skip
 
 
 def built_client(name: str, about: str, tool: str, build: tuple[str, ...], binary: str) -> Client:
@@ -115,6 +136,7 @@ CLIENTS: Mapping[str, Client] = {
             "picows_uvloop.py", "picows-ids", "the same, checks that ids are consecutive", 1.0,
             "picows", "uvloop", "msgspec", CHECK_IDS="1",
         ),
+        cryptofeed(),
         built_client(
             "rust", "tokio-tungstenite, serde, rdkafka", "cargo", ("build", "--release", "--quiet"),
             "target/release/feed",
