@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-BENCH = Path(__file__).parent
+BENCH = Path(__file__).resolve().parent
+ROOT = BENCH.parent
 CLIENTS_DIR = BENCH / "clients"
 BUILD_S_MAX = 900.0
 TWO_RECORDS: Mapping[str, float] = {"raw": 1, "trades": 0.5, "depth": 0.5}
 ONE_RECORD: Mapping[str, float] = {"trades": 0.5, "depth": 0.5}
-PEERS = BENCH.parent / ".venv-peers"
-"""An environment for clients that are not to be in ours; `make bench` makes it."""
+PEERS = ROOT / ".venv-peers"
+"""An environment for clients that are not to be in ours, as `make test-peers` has it."""
 
 
 def present() -> str:
@@ -74,14 +75,20 @@ def python_client(script: str, name: str, about: str, messages_share: float, *pa
 
 
 def cryptofeed() -> Client:
-    """Its own environment, a record a message, and a snapshot of each of the ten books at the start."""
-    python = PEERS / "bin" / "python"
+    """In an environment of its own; a record a message, and a snapshot of each of the ten books at the start."""
+    python, note, stamp = PEERS / "bin" / "python", PEERS / "without-cryptofeed", PEERS / ".installed-bench"
+    requirements = CLIENTS_DIR / "requirements-cryptofeed.txt"
 
+    @cache
     def missing() -> str:
-        note = PEERS / "without-cryptofeed"
-        if note.exists():
-            return note.read_text().strip()
-        return "" if python.exists() else f"not installed in {PEERS.name}: make bench-peers"
+        wanted = requirements.read_text()
+        if not stamp.exists() or stamp.read_text() != wanted:
+            install = [sys.executable, str(ROOT / "tests/peers/install.py"), str(PEERS), str(requirements)]
+            done = subprocess.run(install, capture_output=True, text=True, timeout=BUILD_S_MAX, check=False)
+            if done.returncode:
+                return f"could not be installed: {done.stderr.strip()[-300:]}"
+            stamp.write_text(wanted)
+        return note.read_text().strip() if note.exists() else ""
 
     return Client(
         "cryptofeed", "cryptofeed's Kafka backends: one record a message, each acknowledgement waited for",
@@ -97,7 +104,7 @@ def built_client(name: str, about: str, tool: str, build: tuple[str, ...], binar
     @cache
     def missing() -> str:
         if not directory.is_dir():
-            return f"{directory.relative_to(BENCH.parent)} is not there"
+            return f"{directory.relative_to(ROOT)} is not there"
         program = find_tool(tool)
         if program is None:
             # Somebody may have built it elsewhere.
