@@ -4,6 +4,8 @@ Ten symbols, aggregate trades and diff depth in turn, ids continuous in every se
 average. A client shakes hands, subscribes, gets its acknowledgement, and then all the frames there are; afterwards the
 connection stays open and silent. The few REST answers that a client asks for at its start come from the same port.
 
+With ``--rate`` they go out at that pace instead, each telling when it was sent (see `pacing`).
+
 Stdout: one JSON line with the addresses as soon as it listens, then one at the start and one at the end of each blast,
 with CLOCK_MONOTONIC times, which mean the same in every process of the machine.
 """
@@ -22,7 +24,10 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pacing import PacedFrames
 
 SYMBOLS = (
     "BTCUSDT", "ETHUSDT", "BNBUSDT", "ADAUSDT", "XRPUSDT", "SOLUSDT", "DOGEUSDT", "DOTUSDT", "LTCUSDT", "TRXUSDT",
@@ -88,13 +93,38 @@ def make_chunks(messages: int) -> list[bytes]:
     return [*chunks, b"".join(frames)]
 
 
-class Client:
-    """One connection, on two threads: this one reads, and `_blast` writes."""
+Send = Callable[[Any], None]
+Feed = Callable[[Send], dict[str, Any]]
 
-    def __init__(self, sock: socket.socket, chunks: list[bytes], rounds: int) -> None:
+
+def all_at_once(chunks: list[bytes], rounds: int) -> Feed:
+    """As fast as the socket takes them, so many times; 0 = without end."""
+
+    def feed(send: Send) -> dict[str, Any]:
+        for _ in range(rounds) if rounds else itertools.count():
+            for chunk in chunks:
+                send(chunk)
+        return {}
+
+    return feed
+
+
+def paced(frames: PacedFrames, rate: float) -> Feed:
+    """So many a second."""
+    return lambda send: frames.send(send, rate)._asdict()
+
+
+class Client:
+    """One connection, on two threads: this one reads, and `_blast` writes.
+
+    Args:
+        sock: the connection.
+        feed: sends all there is by the function that it is given; returns what is to be told of it.
+    """
+
+    def __init__(self, sock: socket.socket, feed: Feed) -> None:
         self._sock = sock
-        self._chunks = chunks
-        self._rounds = rounds
+        self._feed = feed
         self._write = threading.Lock()
         self._buffer = b""
         self._blasting = False
@@ -138,13 +168,12 @@ class Client:
 
     def _blast(self) -> None:
         tell(event="blast_started", at_s=time.monotonic())
+        how: dict[str, Any] = {}
         with contextlib.suppress(OSError):
-            for _ in range(self._rounds) if self._rounds else itertools.count():
-                for chunk in self._chunks:
-                    self._send(chunk)
-        tell(event="blast_ended", at_s=time.monotonic())
+            how = self._feed(self._send)
+        tell(event="blast_ended", at_s=time.monotonic(), **how)
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes | memoryview) -> None:
         with self._write:
             self._sock.sendall(data)
 
@@ -202,10 +231,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=1, help="how often all of them are sent; 0 = without end")
+    parser.add_argument("--rate", type=float, default=0, help="messages a second; 0 = as fast as the socket takes them")
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
-    chunks = make_chunks(options.messages)
-    wire_bytes = sum(map(len, chunks))
+    if options.rate:
+        frames = PacedFrames(make_payloads(options.messages), text_frame)
+        wire_bytes, feed = frames.wire_bytes, paced(frames, options.rate)
+    else:
+        chunks = make_chunks(options.messages)
+        wire_bytes, feed = sum(map(len, chunks)), all_at_once(chunks, options.rounds)
     with socket.create_server(("127.0.0.1", options.port)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         tell(
@@ -218,7 +252,7 @@ def main() -> None:
         )
         while True:
             sock, _ = server.accept()
-            threading.Thread(target=Client(sock, chunks, options.rounds).run, daemon=True).start()
+            threading.Thread(target=Client(sock, feed).run, daemon=True).start()
 
 
 if __name__ == "__main__":
