@@ -137,7 +137,13 @@ def running(
     label = f"{client.name.replace('_', '-')}-{next(_serial)}-{time.time_ns() % 10**9}"
     topics, admin = Topics(label), AdminClient({"bootstrap.servers": bench.servers, "log_level": 0})
     create_topics(admin, list(topics.written.values()), PARTITIONS)
-    options = ["--messages", str(messages), *(["--tls", str(bench.logs)] if client.tls else []), *blaster_options]
+    options = [
+        "--messages",
+        str(messages),
+        *(["--tls", str(bench.logs)] if client.tls else []),
+        *client.blaster,
+        *blaster_options,
+    ]
     with Process([str(BENCH / "blaster.py"), *options], clean_env(), bench.logs / f"{label}-blaster.log") as blaster:
         exchange = blaster.line(120) | {"bootstrap_servers": bench.servers}
         env = clean_env(

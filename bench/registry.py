@@ -42,6 +42,7 @@ class Client:
         records: how many records a message becomes, by topic, if trades and depth come in turn.
         records_more: how many there are besides, by topic.
         settings: what it gets beside the settings that all get.
+        blaster: options that the exchange gets for it.
         tls: whether it takes nothing but ``wss://``.
         missing: makes it ready to run (builds it, say); why that is impossible here, or nothing.
     """
@@ -53,6 +54,7 @@ class Client:
     records: Mapping[str, float] = field(default_factory=lambda: TWO_RECORDS)
     settings: Mapping[str, str] = field(default_factory=dict)
     records_more: Mapping[str, int] = field(default_factory=dict)
+    blaster: tuple[str, ...] = ()
     tls: bool = False
     missing: Callable[[], str] = present
 
@@ -93,7 +95,7 @@ def cryptofeed() -> Client:
     return Client(
         "cryptofeed", "cryptofeed's Kafka backends: one record a message, each acknowledgement waited for",
         (str(python), str(CLIENTS_DIR / "cryptofeed_kafka.py")), 0.02,
-        records=ONE_RECORD, records_more={"depth": 10}, tls=True, missing=missing,
+        records=ONE_RECORD, records_more={"depth": 10}, blaster=("--books",), tls=True, missing=missing,
     )  # fmt: skip
 
 

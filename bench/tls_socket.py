@@ -29,7 +29,7 @@ def make_certificates(directory: Path) -> tuple[ssl.SSLContext, Path]:
     return context, ca_file
 
 
-def frames_of(data: bytes) -> Iterator[memoryview]:
+def frames_of(data: bytes | memoryview) -> Iterator[memoryview]:
     """Unmasked frames that stand one behind the other (RFC 6455, 5.2), each by itself."""
     view, at = memoryview(data), 0
     while at < len(data):
@@ -73,10 +73,10 @@ class TlsSocket:
     def setsockopt(self, *arguments: int) -> None:
         self._sock.setsockopt(*arguments)
 
-    def sendall(self, data: bytes) -> None:
+    def sendall(self, data: bytes | memoryview) -> None:
         """An answer by HTTP in one record, frames in one record each."""
         with self._lock:
-            for piece in (data,) if data.startswith(b"HTTP/") else frames_of(data):
+            for piece in (data,) if data[:5] == b"HTTP/" else frames_of(data):
                 self._tls.write(piece)
             sent = self._outgoing.read()
         self._sock.sendall(sent)
