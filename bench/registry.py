@@ -19,6 +19,8 @@ BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parent
 CLIENTS_DIR = BENCH / "clients"
 BUILD_S_MAX = 900.0
+SOURCES = {".rs", ".toml", ".lock", ".go", ".mod", ".sum"}
+"""What a built client is made of, by the ends of their names."""
 TWO_RECORDS: Mapping[str, float] = {"raw": 1, "trades": 0.5, "depth": 0.5}
 ONE_RECORD: Mapping[str, float] = {"trades": 0.5, "depth": 0.5}
 PEERS = ROOT / ".venv-peers"
@@ -107,10 +109,14 @@ def built_client(name: str, about: str, tool: str, build: tuple[str, ...], binar
     def missing() -> str:
         if not directory.is_dir():
             return f"{directory.relative_to(ROOT)} is not there"
+        if newer(
+            directory / binary,
+            [path for path in directory.rglob("*") if path.suffix in SOURCES and "target" not in path.parts],
+        ):
+            return ""
         program = find_tool(tool)
         if program is None:
-            # Somebody may have built it elsewhere.
-            return "" if (directory / binary).exists() else f"no {tool} on this machine"
+            return f"no {tool} on this machine"
         path = f"{Path(program).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         done = subprocess.run(
             [program, *build], cwd=directory, env=os.environ | {"PATH": path}, capture_output=True, text=True,
@@ -119,6 +125,11 @@ def built_client(name: str, about: str, tool: str, build: tuple[str, ...], binar
         return "" if done.returncode == 0 else f"does not build: {done.stderr.strip()[-300:]}"
 
     return Client(name, about, (str(directory / binary),), missing=missing)
+
+
+def newer(made: Path, sources: list[Path]) -> bool:
+    """Whether it is there, and no source has changed since."""
+    return made.exists() and made.stat().st_mtime >= max(path.stat().st_mtime for path in sources)
 
 
 def find_tool(tool: str) -> str | None:
