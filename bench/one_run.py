@@ -205,7 +205,7 @@ def bulk(bench: Bench, client: Client, messages: int, number: int = 0, **options
         "client": client.name,
         "round": number,
         "messages": messages,
-        "frame_bytes": run.exchange["frame_bytes"],
+        **{name: run.exchange[name] for name in ("frame_bytes", "value_bytes") if name in run.exchange},
         "seconds": round(seconds, 3),
         "messages_per_s": round(messages / seconds),
         "cpu_us_per_message": round(cpu_s / messages * 1e6, 2),

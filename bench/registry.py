@@ -177,7 +177,7 @@ HANDOVERS: Mapping[str, Client] = {
             (sys.executable, str(CLIENTS_DIR / "librdkafka_floor.py")), from_memory=True,
         ),
         Client(
-            "librdkafka, our options", "the same with the options that the service gives it",
+            "librdkafka, bounded", "the same, its queue bounded as the service bounds it",
             (sys.executable, str(CLIENTS_DIR / "librdkafka_floor.py")), from_memory=True,
             settings={"OPTIONS": '{"batch.size": 1000000, "queue.buffering.max.kbytes": 16384}'},
         ),

@@ -38,7 +38,7 @@ def make_records() -> list[tuple[bytes, bytes, int, bool]]:
 def tell_what_there_is(records: list[tuple[bytes, bytes, int, bool]]) -> None:
     """The first line: as the exchange's, in whose place this stands."""
     size = sum(len(record[0]) for record in records)
-    print(json.dumps({"ws_url": "", "rest_url": "", "frame_bytes": round(size / len(records), 1)}), flush=True)
+    print(json.dumps({"value_bytes": round(size / len(records), 1)}), flush=True)
 
 
 def begin() -> None:
