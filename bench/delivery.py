@@ -3,7 +3,7 @@
     python bench/delivery.py                        # three alternating pairs, about two minutes
     python bench/delivery.py --pairs 1 --messages 200000
 
-The service runs as in `pipeline.py`, at full feed. A run lasts from the moment the exchange begins to send until the
+The service runs as in `one_run.py`, at full feed. A run lasts from the moment the exchange begins to send until the
 service counts the last event as delivered, which with exactly once means committed. Then the raw topic is read back by
 a reader of committed records: every series whole, in order, once.
 """
@@ -34,7 +34,7 @@ from harness import (
     show,
     summarise,
 )
-from pipeline import PARTITIONS, RUN_MAX_S, SYMBOLS, check_series
+from one_run import PARTITIONS, RUN_MAX_S, SYMBOLS, check_series
 from running_service import RunningService
 
 POLL_S = 0.1
