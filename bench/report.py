@@ -5,6 +5,7 @@
 
 Markers, each on a line of its own or within one, closed by ``<!-- /bench -->``:
 
+    <!-- bench:parts -->              every part: what it says of itself, its table, its picture
     <!-- bench:table pipeline -->     the part's table, and how often and on what it was taken
     <!-- bench:plot pipeline -->      its picture
     <!-- bench:bars -->               what must be reached, and whether it is; with names: of these parts alone
@@ -31,9 +32,9 @@ DOCUMENTS = (BENCH / "README.md", ROOT / "README.md", ROOT / "docs/PERFORMANCE.m
 MARKER = re.compile(r"(<!-- bench:(\w+) ?([^>]*?) -->)(.*?)(<!-- /bench -->)", re.DOTALL)
 
 
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; all columns but the first are figures and stand to the right."""
-    rule = ["---", *["---:"] * (len(head) - 1)]
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: Sequence[int] = (0,)) -> str:
+    """A table; all columns but those of words are figures and stand to the right."""
+    rule = ["---" if column in words else "---:" for column in range(len(head))]
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *rows])
 
 
@@ -71,7 +72,13 @@ def bars(results: Sequence[Mapping[str, Any]]) -> str:
         for result in results
         for found in result["bars"]
     ]
-    return markdown(("what", "figure", "bar", "met"), rows) if rows else "No bars in these parts."
+    return markdown(("what", "figure", "bar", "met"), rows, words=(0, 2, 3)) if rows else "No bars in these parts."
+
+
+def prose(module: ModuleType) -> str:
+    """What a part's docstring says, without the commands in it."""
+    lines = [line for line in (module.__doc__ or "").splitlines() if not line.startswith("    ")]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
 def taken_on(result: Mapping[str, Any]) -> str:
@@ -108,6 +115,15 @@ class Documents:
 
         return MARKER.sub(replaced, text)
 
+    def _parts(self, *, place: Path) -> str:
+        sections = [
+            f"### {name}\n\n{prose(module)}{self._table(name, place=place)}{self._plot(name, place=place).lstrip()}"
+            if name in self._results
+            else f"### {name}\n\n{prose(module)}{self._nothing(name)}"
+            for name, module in self._modules.items()
+        ]
+        return "\n\n" + "".join(sections)
+
     def _table(self, name: str, *, place: Path) -> str:
         del place
         result = self._results.get(name)
@@ -121,7 +137,8 @@ class Documents:
 
     def _bars(self, *names: str, place: Path) -> str:
         del place
-        return f"\n\n{bars([self._results[name] for name in names or self._modules if name in self._results])}\n\n"
+        results = [self._results[name] for name in names or self._modules if name in self._results]
+        return f"\n\n{bars(results)}\n\n" if results else "\n\nNot measured yet: `make bench`.\n\n"
 
     def _value(self, name: str, path: str, form: str = "", *, place: Path) -> str:
         del place

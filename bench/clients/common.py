@@ -16,7 +16,7 @@ from typing import Any
 from confluent_kafka import KafkaError, Message, Producer
 
 RAW, TRADES, DEPTH = (os.environ[f"KAFKA_TOPIC_{name}"] for name in ("RAW_EVENTS", "TRADES", "DEPTH"))
-URL = os.environ["BINANCE_WS_URL"]
+URL = os.environ.get("BINANCE_WS_URL", "")  # who has its messages in memory needs none
 STREAMS = [
     f"{symbol}@{kind}"
     for symbol in os.environ["BINANCE_SYMBOLS"].lower().split(",")
