@@ -62,17 +62,17 @@ def measure(
     with running(
         bench, client, messages, linger_ms=linger_ms, blaster_options=["--rate", str(rate)], settings=settings
     ) as run:
-        with tail(bench, run.topics, messages) as watching:
+        with tail(bench, run.topics) as watching:
             hops = by_hop(bench, run, messages / rate) if client.ours else {}
             blast = run.blaster.line(END_S)
-            figures = watching.line(END_S)
-        run.wait_for_records()
+            run.wait_for_records()
+            seen = seen_by(watching)
         cpu_s = run.process.cpu_s() - run.cpu_before_s
         run.stop()
         told = {} if client.ours else run.process.line(5)
         run.check()
     row = {"client": client.name, "round": number, "rate": rate, "linger_ms": linger_ms}
-    row |= {**figures, **more(blast, told), **hops, "cpu_us_per_message": round(cpu_s / messages * 1e6, 2)}
+    row |= {**seen, **more(blast, told), **hops, "cpu_us_per_message": round(cpu_s / messages * 1e6, 2)}
     bench.tell(row)
     return row
 
@@ -89,31 +89,36 @@ def floor(bench: Bench, rate: float, linger_ms: float, number: int) -> dict[str,
     )  # fmt: skip
     log = bench.logs / f"{topics.label}.log"
     command = [str(CLIENTS_DIR / "floor.py"), str(messages), str(rate)]
-    with tail(bench, topics, messages) as watching, Process(command, env, log) as process:
+    with tail(bench, topics) as watching, Process(command, env, log) as process:
         blast, told = process.line(END_S), process.line(END_S)
-        figures = watching.line(END_S)
+        seen = seen_by(watching)
     if (found := record_counts(admin, [topics.written["raw"]], PARTITIONS)[topics.written["raw"]]) != messages:
         raise Failed(f"{FLOOR}: {found} of {messages} records")
     delete_topics(admin, list(topics.written.values()))
-    row = {"client": FLOOR, "round": number, "rate": rate, "linger_ms": linger_ms, **figures, **more(blast, told)}
+    row = {"client": FLOOR, "round": number, "rate": rate, "linger_ms": linger_ms, **seen, **more(blast, told)}
     bench.tell(row)
     return row
 
 
 @contextlib.contextmanager
-def tail(bench: Bench, topics: Topics, messages: int) -> Iterator[Process]:
+def tail(bench: Bench, topics: Topics) -> Iterator[Process]:
     """Who waits at the end of the topic of raw events."""
     arguments = {
         "bootstrap-servers": bench.servers,
         "topic": topics.written["raw"],
         "partitions": PARTITIONS,
-        "messages": messages,
         "warm-up-s": WARM_UP_S,
     }
     command = [str(BENCH / "tail.py"), *(str(part) for pair in arguments.items() for part in (f"--{pair[0]}", pair[1]))]
     with Process(command, clean_env(), bench.logs / f"{topics.label}-tail.log") as process:
         process.line(START_S)  # it is ready
         yield process
+
+
+def seen_by(watching: Process) -> dict[str, Any]:
+    """What the one at the end of the topic has to say, now that all is there."""
+    watching.stop()
+    return watching.line(END_S)
 
 
 def more(blast: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:

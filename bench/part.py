@@ -7,8 +7,11 @@ A part is a module ``part_<name>.py`` with
     run(bench) -> dict      {"rows": [every run], "summary": {who: {figure: spread}}, "bars": [what must be reached]}
     plot(result, axes)      one picture of the result; with ``PANELS = 2`` a list of so many axes
 
-and, where a table by COLUMNS does not say it, ``table(result) -> str`` in Markdown. `suite.py` finds it, runs it, and
-writes ``results/<name>.json`` and ``.png``; `report.py` puts tables and bars where documents want them.
+and, where a table by COLUMNS does not say it, ``table(result) -> str`` in Markdown. ``WHO`` heads the first column if
+it is not "client"; ``absent`` in the result names who could not take part, with the reason; rows have a ``round``.
+
+`suite.py` finds it, runs it, and writes ``results/<name>.json`` and ``.png``; `report.py` puts tables and bars where
+documents want them, and what the module's own text says into the page of the benches.
 """
 
 from __future__ import annotations

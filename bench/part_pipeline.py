@@ -29,7 +29,7 @@ COLUMNS = {
 }
 PANELS = 2
 ROUNDS = 5
-MESSAGES = 400_000
+MESSAGES = 500_000
 OURS = "ingest_actors"
 FLOORS = tuple(name for name in HANDOVERS if name.startswith("librdkafka"))
 

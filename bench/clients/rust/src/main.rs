@@ -5,8 +5,8 @@
 //! as one line of JSON, and it ends with 0 if every record was delivered.
 //!
 //! One task on one thread reads, parses and hands over; rdkafka's `ThreadedProducer` polls for delivery reports on a
-//! thread of its own, and librdkafka has its own threads for the brokers. A second worker for tokio only makes the
-//! wake-ups dearer, since a connection is one task.
+//! thread of its own, and librdkafka has its own threads for the brokers. More workers for tokio change nothing in bulk
+//! and make each wake-up of a paced flow dearer, since a connection is one task.
 
 mod delivery;
 mod message;
