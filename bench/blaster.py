@@ -17,16 +17,16 @@ import argparse
 import base64
 import contextlib
 import hashlib
-import itertools
 import json
 import os
 import random
 import re
 import socket
 import ssl
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,17 +86,22 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
-def make_chunks(messages: int) -> list[bytes]:
-    """All frames, joined to chunks of whole frames."""
-    chunks, frames, size = [], [], 0
-    for payload in make_payloads(messages):
+def chunks_of(payloads: Iterable[bytes]) -> Iterator[bytes]:
+    """Frames, joined to chunks of whole frames, as they are asked for."""
+    frames, size = [], 0
+    for payload in payloads:
         frame = text_frame(payload)
         frames.append(frame)
         size += len(frame)
         if size >= CHUNK_BYTES:
-            chunks.append(b"".join(frames))
+            yield b"".join(frames)
             frames, size = [], 0
-    return [*chunks, b"".join(frames)]
+    yield b"".join(frames)
+
+
+def make_chunks(messages: int) -> list[bytes]:
+    """All frames, joined to chunks of whole frames."""
+    return list(chunks_of(make_payloads(messages)))
 
 
 Send = Callable[[Any], None]
@@ -104,15 +109,22 @@ Feed = Callable[[Send], dict[str, Any]]
 
 
 def all_at_once(chunks: list[bytes], rounds: int) -> Feed:
-    """As fast as the socket takes them, so many times; 0 = without end."""
+    """As fast as the socket takes them, so many times."""
 
     def feed(send: Send) -> dict[str, Any]:
-        for _ in range(rounds) if rounds else itertools.count():
+        for _ in range(rounds):
             for chunk in chunks:
                 send(chunk)
         return {}
 
     return feed
+
+
+def without_end(send: Send) -> dict[str, Any]:
+    """Made as they are sent, which is slower, so that ids go on for ever."""
+    for chunk in chunks_of(make_payloads(sys.maxsize)):
+        send(chunk)
+    return {}
 
 
 def paced(frames: PacedFrames, rate: float) -> Feed:
@@ -244,7 +256,7 @@ def tell(**fields: object) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=200_000)
-    parser.add_argument("--rounds", type=int, default=1, help="how often all of them are sent; 0 = without end")
+    parser.add_argument("--rounds", type=int, default=1, help="how often all are sent; 0 = new ones without end")
     parser.add_argument("--rate", type=float, default=0, help="messages a second; 0 = as fast as the socket takes them")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--tls", type=Path, metavar="DIRECTORY", help="wss://; the authority's certificate goes there")
@@ -256,7 +268,8 @@ def main() -> None:
         wire_bytes, feed = frames.wire_bytes, paced(frames, options.rate)
     else:
         chunks = make_chunks(options.messages)
-        wire_bytes, feed = sum(map(len, chunks)), all_at_once(chunks, options.rounds)
+        wire_bytes = sum(map(len, chunks))
+        feed = all_at_once(chunks, options.rounds) if options.rounds else without_end
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", options.port)))
         rest, context, about = server, None, {}

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
             {"bootstrap.servers": cluster.bootstrap_servers, "log_level": 0, "error_cb": lambda _: None}
         )
         create_topics(admin, [f"binance-{name}" for name in TOPICS], PARTITIONS)
-        arguments = [str(BENCH / "blaster.py"), "--messages", str(options.messages), "--rounds", "0"]
+        arguments = [str(BENCH / "blaster.py"), "--messages", "1000", "--rounds", "0"]
         exchange = stack.enter_context(Process(arguments, clean_env(), logs / "blaster.log")).line(120)
         env = clean_env(
             BINANCE_WS_URL=exchange["ws_url"],
@@ -111,7 +111,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="how long the broker is away")
     parser.add_argument("--before", type=float, default=10, help="seconds at full feed before and after")
     parser.add_argument("--buffer", default="64MiB", help="BUFFER_MAX_BYTES of the service")
-    parser.add_argument("--messages", type=int, default=100_000, help="different ones, sent over and over")
     run(parser.parse_args())
 
 
