@@ -51,6 +51,8 @@ async def batcher(
                 deadline = clock() + batch_timeout_s
             if not collected.events or inbox.isolating or (inbox.closed and not inbox.waiting):
                 break
+            if eager and not outbox.waiting:
+                break  # the producer is idle: to wait for that costs as much as all else that is done here
             with trio.move_on_at(deadline) as patience:
                 if eager:
                     await outbox.wait_idle()

@@ -46,6 +46,10 @@ class WebSocketFeed:
         """
         return await self._link.read_ahead.take()
 
+    def hand_to(self, offer: Callable[[FrameBatch], bool] | None) -> None:
+        """See `ingest_actors.protocols.DirectFeed`."""
+        self._link.offer = offer
+
     async def send(self, message: str) -> None:
         """Send one text message. Cancelled in the middle, the connection is of no more use.
 

@@ -82,11 +82,15 @@ class FrameTap(WatchedStream):
         if self.upgraded and not self._cutter.passing:
             if self._read_ahead.full:
                 await self._read_ahead.wait_room()
+            room = max(READ_BYTES_MIN, self._read_ahead.room_bytes)
+        room = min(READ_BYTES, room)
+        data = None
+        try:
             if self._pause_s and not self._cutter.hushed:
                 await trio.sleep(self._pause_s)
-            room = max(READ_BYTES_MIN, self._read_ahead.room_bytes)
-        try:
-            data = await self._read(min(READ_BYTES, room))
+                data = self._read_nowait(room)
+            if data is None:
+                data = await self._read(room)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._end = error
             data = b""
