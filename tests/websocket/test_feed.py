@@ -34,7 +34,7 @@ def server() -> RawServer:
 async def feed_of(server: RawServer, first_frames: bytes = b"", **options) -> AsyncIterator[WebSocketFeed]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.shake_hands, first_frames)
-        options = {"name": "c-1", "receive_pause_max_s": 0, "close_timeout_s": 0.01} | options
+        options = {"name": "c-1", "close_timeout_s": 0.01} | options
         async with open_feed(URL, connect=server.connect, **options) as feed:
             yield feed
 

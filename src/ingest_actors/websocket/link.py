@@ -129,7 +129,7 @@ class Link:
             read_ahead=self.read_ahead,
             deliver=self._deliver,
             message_bytes_max=self.options.max_message_bytes,
-            pause_max_s=self.options.receive_pause_max_s,
+            pacer=self.options.pacer,
         )
 
     async def _pump(self, stream: WatchedStream) -> None:

@@ -1,6 +1,6 @@
-"""A TCP connection that is read without going round the scheduler more often than needed.
+"""A TCP connection that can be waited for until much has come, and then be read without another wait.
 
-`trio.SocketStream.receive_some` yields once for each read that finds something. Whoever has just slept, as the tap does
+`trio.SocketStream.receive_some` yields once for each read that finds something. Whoever has just waited, as the tap does
 between two reads of a steady flow, has yielded already: `receive_nowait` spares that one its second turn.
 """
 
@@ -20,6 +20,10 @@ class Prompt(Protocol):
         """What has come, b"" for the end, None when there is nothing. Raises as `trio.abc.ReceiveStream`."""
         ...
 
+    async def gather(self, size_bytes: int, wait_s: float) -> None:
+        """Wait until so much has come, or for so long, or until there is anything else to learn by `receive_nowait`."""
+        ...
+
 
 class TcpStream(trio.abc.Stream):
     """A connected socket as a stream; fits `Prompt`.
@@ -33,6 +37,7 @@ class TcpStream(trio.abc.Stream):
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._socket = sock
+        self._low_water_bytes = 1
 
     @classmethod
     def adopt(cls, stream: trio.SocketStream) -> TcpStream:
@@ -57,10 +62,35 @@ class TcpStream(trio.abc.Stream):
         if data is not None:
             await trio.lowlevel.cancel_shielded_checkpoint()
             return data
+        if self._low_water_bytes > 1:
+            self._wake_from(1)
         while data is None:
             await trio.lowlevel.wait_readable(self._socket)
             data = self.receive_nowait(most)
         return data
+
+    async def gather(self, size_bytes: int, wait_s: float) -> None:
+        """See `Prompt`. The system itself counts what has come (SO_RCVLOWAT, see socket(7)), so nobody wakes before.
+
+        Timers are no substitute: those of epoll know only whole milliseconds.
+        """
+        if self._socket.fileno() < 0:
+            return
+        if self._wake_from(size_bytes):
+            with trio.move_on_after(wait_s):
+                await trio.lowlevel.wait_readable(self._socket)
+        else:
+            await trio.sleep(wait_s)
+
+    def _wake_from(self, size_bytes: int) -> bool:
+        """Have the socket count as readable when so much is there; False where the system cannot."""
+        if size_bytes != self._low_water_bytes and self._low_water_bytes:
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size_bytes)
+                self._low_water_bytes = size_bytes
+            except OSError:
+                self._low_water_bytes = 0  # never again: closed, or not known here
+        return self._low_water_bytes > 0
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """See `trio.abc.SendStream`."""

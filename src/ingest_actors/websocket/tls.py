@@ -94,6 +94,13 @@ class TlsStream(trio.abc.Stream):
                 data = self._decrypted(max_bytes)
         return data
 
+    async def gather(self, size_bytes: int, wait_s: float) -> None:
+        """See `ingest_actors.websocket.tcp.Prompt`; bytes are counted as they come, encrypted."""
+        if self._prompt is None:
+            await trio.sleep(wait_s)
+        else:
+            await self._prompt.gather(size_bytes, wait_s)
+
     def _decrypted(self, limit: int) -> bytes | None:
         try:
             return self._drain(limit)

@@ -113,6 +113,13 @@ class WatchedStream(trio.abc.Stream):
             self._note_end("the other side ended the connection without a close frame")
         return data if type(data) is bytes else bytes(data)
 
+    async def _gather(self, size_bytes: int, wait_s: float) -> None:
+        """Wait until so much has come, or for so long."""
+        if self._prompt is None:
+            await trio.sleep(wait_s)
+        else:
+            await self._prompt.gather(size_bytes, wait_s)
+
     def _read_nowait(self, max_bytes: int) -> bytes | None:
         """What has come already; None when there is nothing, or nobody can tell without waiting."""
         if self._prompt is None:
