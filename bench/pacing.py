@@ -58,31 +58,41 @@ class PacedFrames:
         return len(self._data)
 
     def send(self, send: Callable[[memoryview], object], rate: float) -> Pace:
-        """Send them all once, at `rate` frames a second; whole frames in each call.
+        """Send them all once, whole frames in each call.
 
         Args:
             send: takes bytes that change after it has returned.
             rate: frames a second.
         """
+        with memoryview(self._data) as data:
+            return self.pace(lambda start, end: send(data[self._ends[start] : self._ends[end]]), rate)
+
+    def pace(self, send: Callable[[int, int], object], rate: float) -> Pace:
+        """As `send`, for whom is told which frames, from one to before another.
+
+        Args:
+            send: does with them what it likes; they are stamped.
+            rate: frames a second.
+        """
         started_s = time.monotonic()
         late_s_max = 0.0
         sent, total = 0, len(self)
-        with memoryview(self._data) as data:
-            while sent < total:
-                elapsed_s = time.monotonic() - started_s
-                due = min(int(elapsed_s * rate) + 1, total, sent + TOGETHER_MAX)
-                if due <= sent:
-                    time.sleep(max(sent / rate - elapsed_s, SLEEP_S_MIN))
-                    continue
-                late_s_max = max(late_s_max, elapsed_s - sent / rate)
-                self._stamp(sent, due)
-                send(data[self._ends[sent] : self._ends[due]])
-                sent = due
+        while sent < total:
+            elapsed_s = time.monotonic() - started_s
+            due = min(int(elapsed_s * rate) + 1, total, sent + TOGETHER_MAX)
+            if due <= sent:
+                time.sleep(max(sent / rate - elapsed_s, SLEEP_S_MIN))
+                continue
+            late_s_max = max(late_s_max, elapsed_s - sent / rate)
+            self._stamp(sent, due)
+            send(sent, due)
+            sent = due
         return Pace(time.monotonic() - started_s, late_s_max)
 
-    def records(self, start: int, end: int) -> memoryview:
-        """The bytes of some frames."""
-        return memoryview(self._data)[self._ends[start] : self._ends[end]]
+    def event(self, index: int) -> bytes:
+        """What stands in the envelope of a frame."""
+        end = self._ends[index + 1]
+        return bytes(self._data[self._data.index(b'{"e":', self._ends[index], end) : end - 1])
 
     def _stamp(self, start: int, end: int) -> None:
         now_us = time.time_ns() // 1000

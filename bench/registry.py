@@ -45,6 +45,7 @@ class Client:
         records_more: how many there are besides, by topic.
         settings: what it gets beside the settings that all get.
         blaster: options that the exchange gets for it.
+        from_memory: whether it has its messages in memory and needs no exchange; see `clients/memory.py`.
         tls: whether it takes nothing but ``wss://``.
         missing: makes it ready to run (builds it, say); why that is impossible here, or nothing.
     """
@@ -57,12 +58,14 @@ class Client:
     settings: Mapping[str, str] = field(default_factory=dict)
     records_more: Mapping[str, int] = field(default_factory=dict)
     blaster: tuple[str, ...] = ()
+    from_memory: bool = False
     tls: bool = False
     missing: Callable[[], str] = present
 
     @property
     def ours(self) -> bool:
-        return self.name == "ingest_actors"
+        """Whether it reads its settings as the service does, and refuses those it does not know."""
+        return self.name in {"ingest_actors", "our sink"}
 
 
 def python_client(script: str, name: str, about: str, messages_share: float, *packages: str, **settings: str) -> Client:
@@ -164,6 +167,27 @@ CLIENTS: Mapping[str, Client] = {
         built_client("go", "gorilla, gjson, franz-go", "go", ("build", "-o", "feed", "."), "feed"),
     )
 }  # fmt: skip
+
+
+HANDOVERS: Mapping[str, Client] = {
+    client.name: client
+    for client in (
+        Client(
+            "librdkafka", "librdkafka by confluent-kafka, records from memory, nothing else",
+            (sys.executable, str(CLIENTS_DIR / "librdkafka_floor.py")), from_memory=True,
+        ),
+        Client(
+            "librdkafka, bounded", "the same, its queue bounded as the service bounds it",
+            (sys.executable, str(CLIENTS_DIR / "librdkafka_floor.py")), from_memory=True,
+            settings={"OPTIONS": '{"batch.size": 1000000, "queue.buffering.max.kbytes": 16384}'},
+        ),
+        Client(
+            "our sink", "the service's sink, records from memory",
+            (sys.executable, str(CLIENTS_DIR / "our_sink.py")), from_memory=True,
+        ),
+    )
+}  # fmt: skip
+"""Those that only hand over: the floor of what a client can cost."""
 
 
 def available(names: tuple[str, ...] | None = None) -> tuple[list[Client], dict[str, str]]:

@@ -33,7 +33,7 @@ from registry import CLIENTS
 
 ORDER = (
     "receive", "parse", "produce", "pipeline", "delivery", "latency", "cpu", "tls",
-    "streams", "memory", "storm", "start",
+    "streams", "memory", "storm", "startup",
 )  # fmt: skip
 """As the parts are run and shown; one that is not here comes last."""
 
