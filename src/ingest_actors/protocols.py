@@ -222,9 +222,10 @@ class DirectFeed(Feed, Protocol):
     """A feed that can hand messages on in the step that reads them, which spares its owner a wake-up for each read."""
 
     def hand_to(self, offer: Callable[[FrameBatch], bool] | None) -> None:
-        """Ask `offer` first, from now on: whether it takes what was just read. What it does not take, and what comes
-        while something is still to be received, is received as ever; so the order stays. It must not wait or raise.
-        None: no more.
+        """Ask `offer` first, from now on, whether it takes what was just read; None: no more.
+
+        What it does not take, and what comes while something is still to be received, is received as ever; so the
+        order stays. It must not wait or raise.
         """
         ...
 

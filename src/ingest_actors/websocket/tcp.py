@@ -1,7 +1,7 @@
 """A TCP connection that can be waited for until much has come, and then be read without another wait.
 
-`trio.SocketStream.receive_some` yields once for each read that finds something. Whoever has just waited, as the tap does
-between two reads of a steady flow, has yielded already: `receive_nowait` spares that one its second turn.
+`trio.SocketStream.receive_some` yields once for each read that finds something. Whoever has just waited, as the tap
+does between two reads of a steady flow, has yielded already: `receive_nowait` spares that one its second turn.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class TcpStream(trio.abc.Stream):
     """
 
     def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
+        sock.settimeout(0)
         self._socket = sock
         self._low_water_bytes = 1
 
