@@ -26,7 +26,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,9 +141,11 @@ class Client:
 
     Attributes:
         books: whether REST answers with a book; else it has none to give.
+        sealable: what a blast over TLS consists of, if it can be encrypted beforehand.
     """
 
     books = False
+    sealable: Sequence[bytes] = ()
 
     def __init__(self, sock: socket.socket | TlsSocket, feed: Feed) -> None:
         self._sock = sock
@@ -190,10 +192,17 @@ class Client:
             threading.Thread(target=self._blast, daemon=True).start()
 
     def _blast(self) -> None:
+        if self.sealable and isinstance(self._sock, TlsSocket):
+            with self._write:  # an answer meanwhile has to wait: records are numbered
+                self._run_feed(all_at_once(self._sock.seal(self.sealable), 1), self._sock.send_sealed)
+        else:
+            self._run_feed(self._feed, self._send)
+
+    def _run_feed(self, feed: Feed, send: Send) -> None:
         tell(event="blast_started", at_s=time.monotonic())
         how: dict[str, Any] = {}
         with contextlib.suppress(OSError):
-            how = self._feed(self._send)
+            how = feed(send)
         tell(event="blast_ended", at_s=time.monotonic(), **how)
 
     def _send(self, data: bytes | memoryview) -> None:
@@ -274,6 +283,7 @@ def main() -> None:
         server = stack.enter_context(socket.create_server(("127.0.0.1", options.port)))
         rest, context, about = server, None, {}
         if options.tls:
+            Client.sealable = [] if options.rate or options.rounds != 1 else chunks
             context, ca_file = make_certificates(options.tls)
             rest, about = stack.enter_context(socket.create_server(("127.0.0.1", 0))), {"ca_file": str(ca_file)}
             threading.Thread(target=serve, args=(rest, None, feed), daemon=True).start()

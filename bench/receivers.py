@@ -9,9 +9,11 @@ the handshake.
 from __future__ import annotations
 
 import json
+import ssl
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import trio
 
@@ -30,11 +32,11 @@ class Clock:
         print(json.dumps(figures), flush=True)
 
 
-async def by_feed(url: str, messages: int, *, fast: bool) -> None:
+async def by_feed(url: str, messages: int, *, fast: bool, **options: Any) -> None:
     from ingest_actors.websocket.feed import open_feed  # noqa: PLC0415 - each way has only its own in memory
 
     clock = Clock()
-    async with open_feed(url, name="bench", fast=fast) as feed:
+    async with open_feed(url, name="bench", fast=fast, **options) as feed:
         received = 0
         while received < messages:
             batch = await feed.receive()
@@ -103,6 +105,18 @@ def run_tap(url: str, messages: int, _wire_bytes: int) -> None:
     trio.run(lambda: by_feed(url, messages, fast=True))
 
 
+def run_ssl_stream(url: str, messages: int, _wire_bytes: int) -> None:
+    """The tap over trio's own TLS, which gives one record a call."""
+
+    async def connect(host: str, port: int, _tls: bool) -> trio.abc.Stream:  # noqa: FBT001 as `Connector` has it
+        transport = await trio.open_tcp_stream(host, port)
+        stream = trio.SSLStream(transport, ssl.create_default_context(), server_hostname=host)
+        await stream.do_handshake()
+        return stream
+
+    trio.run(lambda: by_feed(url, messages, fast=True, connect=connect))
+
+
 def run_slow_path(url: str, messages: int, _wire_bytes: int) -> None:
     trio.run(lambda: by_feed(url, messages, fast=False))
 
@@ -129,6 +143,7 @@ def run_picows(url: str, messages: int, _wire_bytes: int) -> None:
 
 WAYS: dict[str, Callable[[str, int, int], None]] = {
     "tap": run_tap,
+    "ssl-stream": run_ssl_stream,
     "slow-path": run_slow_path,
     "get_message": run_get_message,
     "websockets": run_websockets,

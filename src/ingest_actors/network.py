@@ -27,6 +27,7 @@ from ingest_actors.proxies import Proxies
 from ingest_actors.settings import Settings
 from ingest_actors.websocket.connect import Connector
 from ingest_actors.websocket.feed import open_feed
+from ingest_actors.websocket.pacing import ReceivePacer
 from ingest_actors.websocket.proxy import by_proxy
 
 
@@ -101,7 +102,7 @@ def real_network(
             connect=connect or by_proxy(proxies),
             max_message_bytes=settings.ws_message_max_bytes,
             fast=settings.websocket_fast_path,
-            receive_pause_max_s=settings.receive_pause_max_ms / 1000,
+            pacer=ReceivePacer(settings.receive_pause_max_ms / 1000),
             clock_ms=clock_ms,
             clock_ns=clock_ns,
         ),

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -214,6 +214,19 @@ class Feed(Protocol):
 
     def unread(self) -> list[FrameBatch]:
         """Take what was read and not handed out; also after the end. The last to ask loses nothing."""
+        ...
+
+
+@runtime_checkable
+class DirectFeed(Feed, Protocol):
+    """A feed that can hand messages on in the step that reads them, which spares its owner a wake-up for each read."""
+
+    def hand_to(self, offer: Callable[[FrameBatch], bool] | None) -> None:
+        """Ask `offer` first, from now on, whether it takes what was just read; None: no more.
+
+        What it does not take, and what comes while something is still to be received, is received as ever; so the
+        order stays. It must not wait or raise.
+        """
         ...
 
 

@@ -53,6 +53,21 @@ class ScriptedFeed:
         return ahead
 
 
+class DirectScriptedFeed(ScriptedFeed):
+    """One that hands on in the step that reads, as far as it is let."""
+
+    offer = None
+
+    def hand_to(self, offer):
+        self.offer = offer
+
+    async def send(self, message):
+        raise NotImplementedError
+
+    async def aclose(self, code=1000, reason=""):
+        raise NotImplementedError
+
+
 class Acknowledging:
     """A subscriber whose subscriptions are acknowledged at once, or refused."""
 
@@ -410,4 +425,52 @@ async def test_waiting_for_ones_turn_is_no_standstill(monkeypatch, nursery):
     nursery.start_soon(rig.run)
     await rig.ended.wait()
     assert "blocked_s" not in rig.last("connection_closed")
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_is_read_is_put_in_the_step_that_reads_it(autojump_clock, nursery):
+    feed = DirectScriptedFeed([])
+    rig = Rig(feed)
+    nursery.start_soon(rig.run)
+    await wait_all_tasks_blocked()
+    assert feed.offer(frames(1, 2))
+    assert [batch.frames for batch in rig.outbox.held()] == [[b"1", b"2"]]
+    assert rig.state.heard_at_s == trio.current_time()
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_finds_no_room_is_left_to_be_received_and_nothing_overtakes_it(autojump_clock, nursery):
+    feed = DirectScriptedFeed([1, frames(2, 3), 1, frames(4)])
+    rig = Rig(feed, events_max=2)
+    nursery.start_soon(rig.run)
+    await wait_all_tasks_blocked()
+    assert feed.offer(frames(1))
+    assert not feed.offer(frames(2, 3))
+    await trio.sleep(1.5)
+    assert await rig.outbox.take() is not None
+    assert rig.state.carry
+    assert not feed.offer(frames(4)), "2 and 3 wait before it, though there is room for one"
+    rig.outbox.settle(1)
+    assert await rig.numbers(3) == [2, 3, 4]
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_closed_mailbox_is_no_fault_of_who_reads(autojump_clock, nursery):
+    feed = DirectScriptedFeed([])
+    rig = Rig(feed)
+    nursery.start_soon(rig.run)
+    await wait_all_tasks_blocked()
+    rig.outbox.close()
+    assert not feed.offer(frames(1))
+    nursery.cancel_scope.cancel()
+
+
+async def test_nothing_is_handed_on_any_more_once_the_connection_has_ended(autojump_clock, nursery):
+    feed = DirectScriptedFeed([1, CUT])
+    rig = Rig(feed)
+    nursery.start_soon(rig.run)
+    await wait_all_tasks_blocked()
+    assert feed.offer is not None
+    await rig.ended.wait()
+    assert feed.offer is None
     nursery.cancel_scope.cancel()

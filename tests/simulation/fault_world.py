@@ -134,6 +134,9 @@ class NotingFeed:
     def unread(self):
         return [self._noted(batch) for batch in self._feed.unread()]
 
+    def hand_to(self, offer):
+        self._feed.hand_to(offer and (lambda batch: offer(batch) and bool(self._noted(batch))))
+
     def _noted(self, batch):
         self._world.read.extend(batch.frames)
         self._world.read_at.extend([self._exchange.now_ms()] * len(batch))

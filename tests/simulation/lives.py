@@ -382,7 +382,7 @@ def _network(world, exchange, lived, fate, settings):
     @asynccontextmanager
     async def open_feed(url, **options):
         async with network.open_feed(url, **options) as feed:
-            yield _Feed(feed, lived, fate)
+            yield _Feed(feed, lived, fate, direct=len(world.lives) % 2 == 0)  # what is handed on is not received
 
     @asynccontextmanager
     async def open_rest():
@@ -395,8 +395,9 @@ def _network(world, exchange, lived, fate, settings):
 class _Feed:
     """A feed, and what came of it."""
 
-    def __init__(self, feed, lived, fate):
+    def __init__(self, feed, lived, fate, *, direct):
         self._feed = feed
+        self._direct = direct
         self._lived = lived
         self._fate = fate
 
@@ -409,6 +410,10 @@ class _Feed:
 
     def unread(self):
         return [self._noted(batch) for batch in self._feed.unread()]
+
+    def hand_to(self, offer):
+        if self._direct:
+            self._feed.hand_to(offer and (lambda batch: offer(batch) and bool(self._noted(batch))))
 
     def _noted(self, batch):
         self._lived.read.extend(batch.frames)

@@ -15,7 +15,7 @@ from raw_server import BINARY, CLOSE, PING, PONG, TEXT, URL, RawServer, close, f
 
 from ingest_actors.errors import FeedClosed
 from ingest_actors.messages import FRAME_OVERHEAD_BYTES, FrameBatch
-from ingest_actors.protocols import Feed
+from ingest_actors.protocols import DirectFeed, Feed
 from ingest_actors.websocket.feed import WebSocketFeed, _most_telling, open_feed
 from ingest_actors.websocket.link import Link
 
@@ -34,7 +34,7 @@ def server() -> RawServer:
 async def feed_of(server: RawServer, first_frames: bytes = b"", **options) -> AsyncIterator[WebSocketFeed]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.shake_hands, first_frames)
-        options = {"name": "c-1", "receive_pause_max_s": 0, "close_timeout_s": 0.01} | options
+        options = {"name": "c-1", "close_timeout_s": 0.01} | options
         async with open_feed(URL, connect=server.connect, **options) as feed:
             yield feed
 
@@ -596,3 +596,37 @@ async def test_a_real_server_and_a_feed_understand_each_other(fast):
     assert messages == [f'{{"n":{number}}}'.encode() for number in range(100)] + [b"\x00\xff"]
     assert (closed.code, closed.reason) == (1001, "24 hours are over")
     assert seen == ["/stream?streams=btcusdt@trade/ethusdt@depth%40100ms", "SUBSCRIBE"]
+
+
+# Handing on
+
+
+@both_paths
+async def test_what_was_just_read_is_offered_first_and_received_when_it_is_not_taken(server, fast):
+    offered = []
+
+    def offer(batch: FrameBatch) -> bool:
+        offered.append(list(batch.frames))
+        return batch.frames != [b"b"]
+
+    async with feed_of(server, fast=fast) as feed:
+        feed.hand_to(offer)
+        for message in ("a", "b", "c"):
+            await server.send(text(message))
+            await settled()
+        assert offered == [[b"a"], [b"b"]], "behind what is to be received nothing is offered"
+        received = []
+        while len(received) < 2:
+            received += (await feed.receive()).frames
+        assert received == [b"b", b"c"]
+        await server.send(text("d"))
+        await settled()
+        assert offered[2:] == [[b"d"]]
+        feed.hand_to(None)
+        await server.send(text("e"))
+        assert (await feed.receive()).frames == [b"e"]
+
+
+async def test_it_can_hand_on(server):
+    async with feed_of(server) as feed:
+        assert isinstance(feed, DirectFeed)

@@ -45,9 +45,7 @@ async def outcome_of(stream: list[bytes], *, fast: bool, together: bool, limit: 
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)
-        async with open_feed(
-            URL, name="c", connect=server.connect, fast=fast, max_message_bytes=limit, receive_pause_max_s=0
-        ) as feed:
+        async with open_feed(URL, name="c", connect=server.connect, fast=fast, max_message_bytes=limit) as feed:
             try:
                 while True:
                     batch = await feed.receive()

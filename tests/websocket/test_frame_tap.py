@@ -8,6 +8,7 @@ import trio.testing
 from raw_server import PING, close, frame, text
 
 from ingest_actors.websocket.framing import Segment
+from ingest_actors.websocket.pacing import ReceivePacer
 from ingest_actors.websocket.read_ahead import ReadAhead
 from ingest_actors.websocket.tap import FrameTap
 
@@ -16,7 +17,7 @@ HEAD = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 
 def tap_of(transport: trio.abc.Stream, delivered: list[Segment]) -> FrameTap:
     return FrameTap(
-        transport, read_ahead=ReadAhead(1000), deliver=delivered.append, message_bytes_max=1000, pause_max_s=0
+        transport, read_ahead=ReadAhead(1000), deliver=delivered.append, message_bytes_max=1000, pacer=ReceivePacer(0)
     )
 
 

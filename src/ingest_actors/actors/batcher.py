@@ -49,7 +49,8 @@ async def batcher(
                 collected.add_waiting(batch_size)
             if await collected.emit(batch_size):
                 deadline = clock() + batch_timeout_s
-            if not collected.events or inbox.isolating or (inbox.closed and not inbox.waiting):
+            idle = eager and not outbox.waiting  # to wait for that costs as much as all else that is done here
+            if not collected.events or idle or inbox.isolating or (inbox.closed and not inbox.waiting):
                 break
             with trio.move_on_at(deadline) as patience:
                 if eager:

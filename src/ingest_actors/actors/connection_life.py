@@ -12,7 +12,7 @@ from ingest_actors.announce import Announcer
 from ingest_actors.errors import ExchangeUnreachable, FeedClosed
 from ingest_actors.messages import FrameBatch
 from ingest_actors.nursery import open_nursery
-from ingest_actors.protocols import Feed, Subscriber
+from ingest_actors.protocols import DirectFeed, Feed, Subscriber
 from ingest_actors.supervision import Mailbox
 
 HEALTHY_AFTER_S = 60.0
@@ -125,20 +125,41 @@ class Life:
     async def _pump(self, feed: Feed) -> None:
         state, outbox = self._state, self._outbox
         carry = state.carry
-        while True:
-            carry.append(await feed.receive())
-            state.heard_at_s = now_s = trio.current_time()
-            if self._first_data_s is None:
-                self._first_data_s = now_s
-            if not self.healthy and now_s - self._first_data_s >= HEALTHY_AFTER_S:
-                self.healthy = True
-                state.failures = 0
-            try:
-                outbox.put_nowait(carry[0])
-                carry.popleft()
-            except trio.WouldBlock:
-                with self._standstill.lasting():
-                    await state.put_carried(outbox)
+        direct = feed if isinstance(feed, DirectFeed) else None
+        try:
+            if direct is not None:
+                direct.hand_to(self._offered)
+            while True:
+                carry.append(await feed.receive())
+                self._heard()
+                try:
+                    outbox.put_nowait(carry[0])
+                    carry.popleft()
+                except trio.WouldBlock:
+                    with self._standstill.lasting():
+                        await state.put_carried(outbox)
+        finally:
+            if direct is not None:
+                direct.hand_to(None)
+
+    def _offered(self, batch: FrameBatch) -> bool:
+        """Put what was just read, without a turn of this actor; False when it has to wait, or something before it."""
+        if self._state.carry:
+            return False
+        try:
+            self._outbox.put_nowait(batch)
+        except (trio.WouldBlock, trio.ClosedResourceError):
+            return False  # it comes by `receive`, and the actor finds the same
+        self._heard()
+        return True
+
+    def _heard(self) -> None:
+        self._state.heard_at_s = now_s = trio.current_time()
+        if self._first_data_s is None:
+            self._first_data_s = now_s
+        if not self.healthy and now_s - self._first_data_s >= HEALTHY_AFTER_S:
+            self.healthy = True
+            self._state.failures = 0
 
     def _closed(self, closed: FeedClosed) -> None:
         fields = {"connection": self._state.name, "code": closed.code, "reason": closed.reason}

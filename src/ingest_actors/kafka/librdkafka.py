@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -27,6 +28,10 @@ EVENTS_BETWEEN_YIELDS = 1_000
 
 POLL_S_MIN, POLL_S_MAX = 0.001, 0.05
 """While records wait: polled soon after something came, and less and less often when nothing does."""
+
+STEADY_GAP_S_MAX = 0.005
+"""While batches are handed over at least this often, handing over polls often enough, and nobody wakes up only to poll:
+a wake-up that does nothing else costs as much as twenty records."""
 
 QUEUE_FULL_POLL_S = 0.005
 """A full queue is at least some ten milliseconds' work for a broker: looking more often only costs."""
@@ -104,6 +109,9 @@ class LibrdkafkaSink:
         self._recovering = trio.Lock()
         self._broken: SinkBroken | None = None
         self._work = trio.Event()
+        self._settling = trio.Event()
+        self._accepted_at_s = -math.inf
+        self._gap_s = 1.0
         self._records: Counter[str] = Counter()
         self._errors = 0
         self._seen: tuple[int, int] | None = None
@@ -118,6 +126,9 @@ class LibrdkafkaSink:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         self._raise_if_broken()
+        now_s = trio.current_time()
+        self._gap_s += (min(now_s - self._accepted_at_s, 1.0) - self._gap_s) / 8
+        self._accepted_at_s = now_s
         accepted = self._interrupted.get(id(batch)) or self._begin(batch)
         if self._state is not None:
             await self._state.begin(batch)
@@ -278,6 +289,8 @@ class LibrdkafkaSink:
             return  # it polls the producers that there are
         self._handle.poll()
         oldest = self._oldest()
+        if oldest is not None and oldest.settled:
+            self._settling.set()
         before, self._seen = self._seen, None if oldest is None else (oldest.serial, oldest.left)
         if self._seen is None or self._seen == before:
             return
@@ -292,8 +305,13 @@ class LibrdkafkaSink:
     async def _pause(self) -> None:
         """Wait until polling is worth while again."""
         if self._oldest() is not None:
-            quiet_s = self._health.quiet_s()
-            await self._breathe(min(max(quiet_s / 4, POLL_S_MIN), POLL_S_MAX))
+            pause_s = min(max(self._health.quiet_s() / 4, POLL_S_MIN), POLL_S_MAX)
+            if self._gap_s <= STEADY_GAP_S_MAX:
+                pause_s = max(pause_s, self._accepted_at_s + 3 * self._gap_s - trio.current_time())
+            self._settling = trio.Event()
+            self._check_health()
+            with trio.move_on_after(pause_s):
+                await self._settling.wait()
             return
         if self._health.suspect:
             await self._probe()
@@ -302,9 +320,12 @@ class LibrdkafkaSink:
             await self._work.wait()
 
     async def _breathe(self, seconds: float) -> None:
+        self._check_health()
+        await trio.sleep(seconds)
+
+    def _check_health(self) -> None:
         if self._health.quiet_s() > CONFIRM_S:
             self._health.check(sum(batch.left for batch in self._batches()))
-        await trio.sleep(seconds)
 
     async def _probe(self) -> None:
         """Nothing waits, so no acknowledgement will tell whether the brokers are there: ask them."""

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import trio
 
+from ingest_actors.websocket.tcp import TcpStream
 from ingest_actors.websocket.tls import TlsStream
 
 Connector: TypeAlias = Callable[[str, int, bool], Awaitable[trio.abc.Stream]]
@@ -40,7 +41,7 @@ async def connect_tcp_tls(
         trio.TooSlowError: the time ran out.
     """
     with trio.fail_after(timeout_s):
-        transport = await trio.open_tcp_stream(host, port)
+        transport = TcpStream.adopt(await trio.open_tcp_stream(host, port))
         if not tls:
             return transport
         try:

@@ -17,6 +17,7 @@ from ingest_actors.messages import FrameBatch
 from ingest_actors.websocket.connect import Connector, connect_tcp_tls
 from ingest_actors.websocket.link import Link
 from ingest_actors.websocket.opening import FeedOptions, Intercept
+from ingest_actors.websocket.pacing import ReceivePacer
 
 
 def wall_clock_ms() -> int:
@@ -45,6 +46,10 @@ class WebSocketFeed:
             Exception: what `intercept` raised, which ends the connection.
         """
         return await self._link.read_ahead.take()
+
+    def hand_to(self, offer: Callable[[FrameBatch], bool] | None) -> None:
+        """See `ingest_actors.protocols.DirectFeed`."""
+        self._link.offer = offer
 
     async def send(self, message: str) -> None:
         """Send one text message. Cancelled in the middle, the connection is of no more use.
@@ -78,7 +83,7 @@ async def open_feed(
     open_timeout_s: float = 10.0,
     read_timeout_s: float = 60.0,
     close_timeout_s: float = 3.0,
-    receive_pause_max_s: float = 0.001,
+    pacer: ReceivePacer | None = None,
     intercept: Intercept | None = None,
     clock_ms: Callable[[], int] = wall_clock_ms,
     clock_ns: Callable[[], int] | None = None,
@@ -100,8 +105,7 @@ async def open_feed(
         open_timeout_s: for everything until the connection stands, seconds.
         read_timeout_s: the connection ends when nothing at all came for so long while it was being read, seconds.
         close_timeout_s: how long to wait for the answer to a close frame, seconds.
-        receive_pause_max_s: most that reading waits for more under a steady flow of small reads, seconds; less than
-            a millisecond means never.
+        pacer: how long reading waits for more under a steady flow; to be shared by all connections. None: never.
         intercept: sees each list of text messages as it is cut, and returns those to be handed on. It is called
             synchronously and must not block.
         clock_ms: wall clock for `FrameBatch.received_at_ms`.
@@ -120,7 +124,7 @@ async def open_feed(
             open_timeout_s=open_timeout_s,
             read_timeout_s=read_timeout_s,
             close_timeout_s=close_timeout_s,
-            receive_pause_max_s=receive_pause_max_s,
+            pacer=pacer or ReceivePacer(0),
             intercept=intercept,
             clock_ms=clock_ms,
             clock_ns=clock_ns,

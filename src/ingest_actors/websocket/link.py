@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -37,11 +38,13 @@ class Link:
     Attributes:
         options: see `FeedOptions`.
         read_ahead: what was read and not yet received.
+        offer: asked first whether it takes a batch, while nothing is in the read-ahead; None = nobody is asked.
     """
 
     def __init__(self, options: FeedOptions) -> None:
         self.options = options
         self.read_ahead = ReadAhead(options.read_ahead_bytes_max)
+        self.offer: Callable[[FrameBatch], bool] | None = None
         self._stream: WatchedStream | None = None
         self._websocket: trio_websocket.WebSocketConnection | None = None
         self._scope: trio.CancelScope | None = None
@@ -126,7 +129,7 @@ class Link:
             read_ahead=self.read_ahead,
             deliver=self._deliver,
             message_bytes_max=self.options.max_message_bytes,
-            pause_max_s=self.options.receive_pause_max_s,
+            pacer=self.options.pacer,
         )
 
     async def _pump(self, stream: WatchedStream) -> None:
@@ -156,15 +159,15 @@ class Link:
         if messages:
             clock_ns = self.options.clock_ns
             at_ns = self.options.clock_ms() * 1_000_000 if clock_ns is None else clock_ns()
-            self.read_ahead.put(
-                FrameBatch(
-                    messages,
-                    received_at_ms=at_ns // 1_000_000,
-                    received_at_ns=at_ns,
-                    connection=self.options.name,
-                    binary=binary,
-                )
+            batch = FrameBatch(
+                messages,
+                received_at_ms=at_ns // 1_000_000,
+                received_at_ns=at_ns,
+                connection=self.options.name,
+                binary=binary,
             )
+            if self.offer is None or self.read_ahead.size_bytes or not self.offer(batch):
+                self.read_ahead.put(batch)
 
     async def _watch_silence(self, stream: WatchedStream) -> None:
         timeout_s = self.options.read_timeout_s

@@ -12,6 +12,7 @@ import trio_websocket
 from ingest_actors.errors import ExchangeUnreachable
 from ingest_actors.websocket.address import WebSocketAddress
 from ingest_actors.websocket.connect import Connector
+from ingest_actors.websocket.pacing import ReceivePacer
 from ingest_actors.websocket.unreachable import failed_handshake, failed_to_connect, refused_by_status
 from ingest_actors.websocket.watched import READ_BYTES, WatchedStream
 
@@ -33,7 +34,7 @@ class FeedOptions:
     open_timeout_s: float
     read_timeout_s: float
     close_timeout_s: float
-    receive_pause_max_s: float
+    pacer: ReceivePacer
     intercept: Intercept | None
     clock_ms: Callable[[], int]
     clock_ns: Callable[[], int] | None

@@ -7,12 +7,13 @@ pongs and close codes. Messages take the short way: cut many at a time, and put 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import trio
 
 from ingest_actors.websocket.framing import FrameCutter, Segment
-from ingest_actors.websocket.pacing import ReceivePacer
+from ingest_actors.websocket.pacing import READ_ENOUGH_BYTES, Flow, ReceivePacer
 from ingest_actors.websocket.read_ahead import ReadAhead
 from ingest_actors.websocket.watched import READ_BYTES, WatchedStream
 
@@ -31,7 +32,7 @@ class FrameTap(WatchedStream):
         read_ahead: tells when to stop reading.
         deliver: is called, synchronously, with each run of messages of one kind.
         message_bytes_max: see `FrameCutter`.
-        pause_max_s: see `ReceivePacer`.
+        pacer: how long reading waits for more; shared by all connections.
     """
 
     def __init__(
@@ -41,14 +42,15 @@ class FrameTap(WatchedStream):
         read_ahead: ReadAhead,
         deliver: Callable[[Segment], None],
         message_bytes_max: int,
-        pause_max_s: float,
+        pacer: ReceivePacer,
     ) -> None:
         super().__init__(transport)
         self._read_ahead = read_ahead
         self._deliver = deliver
         self._cutter = FrameCutter(message_bytes_max)
-        self._pacer = ReceivePacer(pause_max_s)
-        self._pause_s = 0.0
+        self._pacer = pacer
+        self._flow = Flow()
+        self._enough = False
         self._passed = b""
         self._end: Exception | None = None
         self._ended = False
@@ -82,11 +84,14 @@ class FrameTap(WatchedStream):
         if self.upgraded and not self._cutter.passing:
             if self._read_ahead.full:
                 await self._read_ahead.wait_room()
-            if self._pause_s and not self._cutter.hushed:
-                await trio.sleep(self._pause_s)
             room = max(READ_BYTES_MIN, self._read_ahead.room_bytes)
+        room = min(READ_BYTES, room)
+        data = None
         try:
-            data = await self._read(min(READ_BYTES, room))
+            if not (self._enough or self._cutter.hushed or self._cutter.passing) and (pause_s := self._pacer.pause_s()):
+                data = await self._pause(pause_s, room)
+            if data is None:
+                data = await self._read(room)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._end = error
             data = b""
@@ -101,6 +106,12 @@ class FrameTap(WatchedStream):
             self._passed = data
         else:
             self._cut_first(data)
+
+    async def _pause(self, pause_s: float, room_bytes: int) -> bytes | None:
+        """Let more come, and read it; None when that is to be waited for."""
+        gather_bytes = max(1, min(int(self._flow.bytes_per_s * pause_s), READ_ENOUGH_BYTES, room_bytes))
+        await self._pacer.pause(partial(self._gather, gather_bytes, pause_s))
+        return self._read_nowait(room_bytes)
 
     def _cut_first(self, data: bytes) -> None:
         """The answer to the handshake, or a part of it; frames may come in the same read."""
@@ -119,4 +130,7 @@ class FrameTap(WatchedStream):
             messages_read += len(segment.messages)
             if not self._cutter.hushed:
                 self._deliver(segment)
-        self._pause_s = self._pacer.pause_s(trio.current_time(), len(data), messages_read)
+        now_s = trio.current_time()
+        self._enough = len(data) >= READ_ENOUGH_BYTES
+        self._flow.note(now_s, messages_read, len(data))
+        self._pacer.flow.note(now_s, messages_read, len(data))

@@ -12,6 +12,8 @@ from typing import Final
 
 import trio
 
+from ingest_actors.websocket.tcp import Prompt
+
 READ_BYTES: Final = 256 * 1024
 RECORD_BYTES: Final = 16 * 1024
 """The most that one TLS record holds (RFC 8446, section 5.1)."""
@@ -30,6 +32,7 @@ class TlsStream(trio.abc.Stream):
 
     def __init__(self, transport: trio.abc.Stream, context: ssl.SSLContext, *, server_hostname: str) -> None:
         self.transport_stream = transport
+        self._prompt = transport if isinstance(transport, Prompt) else None
         context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -71,12 +74,7 @@ class TlsStream(trio.abc.Stream):
         await trio.lowlevel.checkpoint_if_cancelled()
         waited = False
         while True:
-            try:
-                data = self._drain(limit)
-            except ssl.SSLWantReadError:
-                data = None
-            except ssl.SSLError as error:
-                raise trio.BrokenResourceError from error
+            data = self._decrypted(limit)
             if self._outgoing.pending and not self._send_lock.locked():
                 await self._flush()  # an answer of TLS itself, e.g. to a key update
             if data is not None:
@@ -85,6 +83,31 @@ class TlsStream(trio.abc.Stream):
                 return data
             waited = True
             await self._fill()
+
+    def receive_nowait(self, max_bytes: int) -> bytes | None:
+        """See `ingest_actors.websocket.tcp.Prompt`. What TLS itself has to answer goes with the next waiting read."""
+        data = self._decrypted(max_bytes)
+        if data is None and self._prompt is not None and not self._outgoing.pending:
+            came = self._prompt.receive_nowait(READ_BYTES)
+            if came is not None:
+                self._take(came)
+                data = self._decrypted(max_bytes)
+        return data
+
+    async def gather(self, size_bytes: int, wait_s: float) -> None:
+        """See `ingest_actors.websocket.tcp.Prompt`; bytes are counted as they come, encrypted."""
+        if self._prompt is None:
+            await trio.sleep(wait_s)
+        else:
+            await self._prompt.gather(size_bytes, wait_s)
+
+    def _decrypted(self, limit: int) -> bytes | None:
+        try:
+            return self._drain(limit)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLError as error:
+            raise trio.BrokenResourceError from error
 
     def _drain(self, limit: int) -> bytes:
         """Decrypt what has come. The loop is bounded by `limit`, and by what one read has brought.
@@ -114,7 +137,9 @@ class TlsStream(trio.abc.Stream):
         return b"".join(parts)
 
     async def _fill(self) -> None:
-        data = await self.transport_stream.receive_some(READ_BYTES)
+        self._take(await self.transport_stream.receive_some(READ_BYTES))
+
+    def _take(self, data: bytes | bytearray) -> None:
         if data:
             self._incoming.write(data)
         else:

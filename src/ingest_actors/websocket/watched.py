@@ -8,6 +8,8 @@ from typing import Final
 
 import trio
 
+from ingest_actors.websocket.tcp import Prompt
+
 READ_BYTES: Final = 256 * 1024
 CLOSE_FRAME: Final = 0x88
 _CLOSE_REASON_BYTES_MAX: Final = 123
@@ -40,6 +42,7 @@ class WatchedStream(trio.abc.Stream):
         self.gave_out = trio.Event()
         self._discarding = False
         self._transport = transport
+        self._prompt = transport if isinstance(transport, Prompt) else None
         self._send_lock = trio.StrictFIFOLock()
 
     @property
@@ -109,6 +112,26 @@ class WatchedStream(trio.abc.Stream):
         if not data:
             self._note_end("the other side ended the connection without a close frame")
         return data if type(data) is bytes else bytes(data)
+
+    async def _gather(self, size_bytes: int, wait_s: float) -> None:
+        """Wait until so much has come, or for so long."""
+        if self._prompt is None:
+            await trio.sleep(wait_s)
+        else:
+            await self._prompt.gather(size_bytes, wait_s)
+
+    def _read_nowait(self, max_bytes: int) -> bytes | None:
+        """What has come already; None when there is nothing, or nobody can tell without waiting."""
+        if self._prompt is None:
+            return None
+        try:
+            data = self._prompt.receive_nowait(max_bytes)
+        except trio.BrokenResourceError as broken:
+            self._note_break(broken)
+            raise
+        if data == b"":
+            self._note_end("the other side ended the connection without a close frame")
+        return data
 
     def _observe_head(self, data: bytes) -> bytes:
         """Read the status line once the head is complete; returns what came after the head."""
