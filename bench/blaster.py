@@ -22,7 +22,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 SYMBOLS = (
     "BTCUSDT", "ETHUSDT", "BNBUSDT", "ADAUSDT", "XRPUSDT", "SOLUSDT", "DOGEUSDT", "DOTUSDT", "LTCUSDT", "TRXUSDT",
@@ -89,7 +89,13 @@ def make_chunks(messages: int) -> list[bytes]:
 
 
 class Client:
-    """One connection, on two threads: this one reads, and `_blast` writes."""
+    """One connection, on two threads: this one reads, and `_blast` writes.
+
+    Attributes:
+        symbols: what REST lists.
+    """
+
+    symbols: Sequence[str] = SYMBOLS
 
     def __init__(self, sock: socket.socket, chunks: list[bytes], rounds: int) -> None:
         self._sock = sock
@@ -154,7 +160,7 @@ class Client:
                 "symbol": symbol, "status": "TRADING", "baseAsset": symbol[:-4], "quoteAsset": "USDT",
                 "isSpotTradingAllowed": True, "permissions": [], "permissionSets": [["SPOT"]],
             }
-            for symbol in SYMBOLS
+            for symbol in self.symbols
         ]  # fmt: skip
         answers = {
             b"/api/v3/ping": {},
