@@ -82,7 +82,7 @@ class WideClient(Client):
     """One connection, which remembers what it subscribed to."""
 
     def __init__(self, sock: socket.socket, exchange: Exchange) -> None:
-        super().__init__(sock, [], 1)
+        super().__init__(sock, lambda _: {})
         self.symbols = exchange.symbols
         self.streams: dict[str, None] = {}
         self._exchange = exchange

@@ -11,14 +11,15 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from harness import BENCH, Failed, Process, clean_env, delete_topics, record_counts
-from pipeline import PARTITIONS, check_series
+from one_run import PARTITIONS, check_series
+from part import Bench
 from running_service import RunningService
+from wide_feed import symbols_of
 
 MIB = 1024 * 1024
 POLL_S = 0.02
@@ -50,17 +51,13 @@ EVERYTHING = Kept(-1)
 LITTLE = Kept(64 * MIB)
 
 
-def wide_run(
-    label: str, feed: Feed, mode: str, servers: str, log_dir: Path, *, interval_ms: int = 100, kept: Kept = EVERYTHING
-) -> dict[str, Any]:
+def wide_run(bench: Bench, feed: Feed, mode: str, *, interval_ms: int = 100, kept: Kept = EVERYTHING) -> dict[str, Any]:
     """Run the service over a feed.
 
     Args:
-        label: names the run; no other has it.
+        bench: the sitting.
         feed: what is sent.
         mode: `KAFKA_DELIVERY`.
-        servers: the brokers.
-        log_dir: where logs go.
         interval_ms: `KAFKA_COMMIT_INTERVAL_MS`.
         kept: of the topics; what is not kept is not read back, only counted.
 
@@ -70,6 +67,8 @@ def wide_run(
     Raises:
         Failed: not every message is in its topic once, in order.
     """
+    servers, log_dir = bench.servers, bench.logs
+    label = f"wide-{feed.streams}-{mode.replace('_', '-')}-{time.time_ns() % 10**12}"
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
     topics = {f"KAFKA_TOPIC_{name}": f"{label}-{name.lower()}" for name in TOPICS}
     written = [topics["KAFKA_TOPIC_RAW_EVENTS"], topics["KAFKA_TOPIC_TRADES"], topics["KAFKA_TOPIC_DEPTH"]]
@@ -137,8 +136,6 @@ def _create_topics(admin: AdminClient, names: list[str], kept: Kept) -> None:
 
 
 def _symbols(streams: int, symbols: int) -> str:
-    from wide_feed import symbols_of  # noqa: PLC0415
-
     return ",".join(symbols_of(streams)) if symbols <= SYMBOLS_NAMED_MAX else "*"
 
 
