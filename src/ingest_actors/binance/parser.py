@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from operator import attrgetter
 from typing import Annotated, Any, Final
 
@@ -75,6 +76,11 @@ class _Envelope(msgspec.Struct, gc=False):
     data: Fields | Annotated[list[_Element], msgspec.Meta(min_length=1)]
 
 
+@cache  # one for all streams of a kind: with many streams, whatever each has of its own is fetched from afar
+def _getter(field: str) -> Callable[[Fields], Any]:
+    return attrgetter(field)
+
+
 class _Track:
     """What the fast way knows of a stream, from an event of it that went the slow way."""
 
@@ -93,8 +99,8 @@ class _Track:
         self.suffix = lane.suffix
         self.route = lane.route
         self.braces = lane.kind.braces
-        self.identity: Callable[[Fields], Any] = attrgetter((*lane.kind.id_fields, "E")[0])
-        self.first: Callable[[Fields], Any] = attrgetter(lane.kind.first_field or (*lane.kind.id_fields, "E")[0])
+        self.identity = _getter((*lane.kind.id_fields, "E")[0])
+        self.first = _getter(lane.kind.first_field or (*lane.kind.id_fields, "E")[0])
         self.series: Series | Lead | None = lane.series
 
     def fits(self, frame: bytes) -> bool:
