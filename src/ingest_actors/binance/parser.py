@@ -205,7 +205,7 @@ class EventParser:
         flat = joined.count(b"{") == 2 * len(frames)
         tracks, tails, append, mark = self._tracks, outcome.tails, outcome.events.append, self.mark
         latest = tails.received_at_ms + FUTURE_LIMIT_MS
-        touch = self._continuity.touch if self._continuity is not None else None
+        touched = self._continuity.touched if self._continuity is not None else None
         for frame, envelope in zip(frames, envelopes, strict=True):
             data = envelope.data
             track = tracks.get(envelope.stream)
@@ -226,11 +226,12 @@ class EventParser:
                 outcome.future_timestamps += late
             event = (frame[track.offset : -2] + tails[track.suffix], track.key, time, track.route)
             series = track.series
-            if series is None or touch is None:
+            if series is None or touched is None:
                 append(event)
                 continue
             if not series.touched:
-                touch(series)  # type: ignore[arg-type]  # a `Lead` is never untouched
+                series.touched = True
+                touched.append(series)  # type: ignore[arg-type]  # a `Lead` is never untouched
             first = track.first(data)
             if first == series.staged and first.__class__ is int and first <= number:
                 series.staged = number + 1
