@@ -142,10 +142,12 @@ class Client:
     Attributes:
         books: whether REST answers with a book; else it has none to give.
         sealable: what a blast over TLS consists of, if it can be encrypted beforehand.
+        symbols: what REST lists.
     """
 
     books = False
     sealable: Sequence[bytes] = ()
+    symbols: Sequence[str] = SYMBOLS
 
     def __init__(self, sock: socket.socket | TlsSocket, feed: Feed) -> None:
         self._sock = sock
@@ -216,7 +218,7 @@ class Client:
                 "isSpotTradingAllowed": True, "permissions": [], "permissionSets": [["SPOT"]],
                 "filters": [{"filterType": "PRICE_FILTER", "tickSize": "0.01000000"}],
             }
-            for symbol in SYMBOLS
+            for symbol in self.symbols
         ]  # fmt: skip
         answers = {
             b"/api/v3/ping": {},

@@ -19,16 +19,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import trio
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from harness import Failed, broker, machine, print_table, record_counts
-from ingest_actors.binance.resume import Mark, ResumeState
+from ingest_actors.binance.resume import ResumeState
+from ingest_actors.binance.stream_table import StreamTable
 from ingest_actors.kafka.owner import Owner, encode, owner_key
 from ingest_actors.kafka.state_topic import read_state
 from ingest_actors.kafka.topics import ensure_topics
+from ingest_actors.messages import EventBatch
 from ingest_actors.settings import Settings
 
 INSTANCE = "bench"
@@ -51,6 +52,7 @@ class Commits:
         self._servers = servers
         self._topic = topic
         self._options = options
+        self._state = ResumeState(INSTANCE)
         self._lock = threading.Lock()
         self._until_s = time.monotonic() + options.seconds
 
@@ -93,10 +95,14 @@ class Commits:
     def _commit(self, producer: Producer, commit: int) -> None:
         options = self._options
         producer.begin_transaction()
-        for place in range(options.changed):
-            series = (commit * options.changed + place) % options.series
-            mark = Mark(1_000_000_000 + commit, 1_700_000_000_000 + commit * 100)
-            producer.produce(self._topic, msgspec.json.encode(mark), key_of(series))
+        with self._lock:
+            first = commit * options.changed
+            self._state.apply(batch_of([series % options.series for series in range(first, first + options.changed)]))
+            change = self._state.change()
+            self._state.settle(change)
+            self.records += len(change.records) + 1
+        for key, value in change.records:
+            producer.produce(self._topic, value, key)
         owner = Owner("0123456789abcdef", 1, started=1, at=commit, commits=commit)
         producer.produce(self._topic, encode(owner), owner_key(INSTANCE))
         while True:
@@ -107,10 +113,16 @@ class Commits:
                     raise
 
 
-def key_of(series: int) -> bytes:
-    """Ten thousand series: five thousand symbols, two kinds."""
-    kind = ("aggregate_trade", "depth_update")[series % 2]
-    return f"{INSTANCE}/series/{kind}/S{series // 2:05}USDT".encode()
+TABLE = StreamTable()
+ROUTES = [TABLE.route(kind) for name in ("aggregate_trade", "depth_update") if (kind := TABLE.kind(name)) is not None]
+
+
+def batch_of(many: list[int]) -> EventBatch:
+    """An event of each of these series. Ten thousand of them are five thousand symbols, two kinds."""
+    now_ms = time.time_ns() // 1_000_000
+    value = b'{"a":%d,"u":%d}' % (now_ms, now_ms)
+    events = [(value, b"S%05dUSDT" % (series // 2), now_ms, ROUTES[series % 2]) for series in many]
+    return EventBatch(events, received_at_ms=now_ms)
 
 
 def read(settings: Settings) -> dict[str, Any]:
@@ -154,7 +166,7 @@ def main() -> int:
         trio.run(ensure_topics, settings)
         commits = Commits(servers, settings.kafka_topic_state, options)
         seconds = commits.run()
-        written = commits.done * (options.changed + 1)
+        written = commits.records
         print(f"{commits.done:,} commits, {written:,} records in {seconds:.0f} s", flush=True)
         reads = []
         for number in range(options.reads):

@@ -285,15 +285,20 @@ def test_what_had_waited_between_two_gaps_is_missing_too():
     ]
 
 
+def told(change):
+    sheets = [json.loads(value) for key, value in change.records if b"/changes/" in key]
+    return {name: mark["last"] for sheet in sheets for name, mark in sheet["marks"].items()}
+
+
 def test_only_what_changed_is_written():
     topics = Topics()
     state = topics.state
     state.apply(EventBatch([trade(1), diff(1, 4)], received_at_ms=0))
     change = state.change()
-    assert sorted(key for key, _ in change.records) == [b"me/series/depth_update/BTCUSDT", b"me/series/trade/BTCUSDT"]
+    assert told(change) == {"depth_update/BTCUSDT": 4, "trade/BTCUSDT": 1}
     state.apply(EventBatch([trade(2)], received_at_ms=0))
     state.settle(change)
-    assert [key for key, _ in state.change().records] == [b"me/series/trade/BTCUSDT"]
+    assert told(state.change()) == {"trade/BTCUSDT": 2}
     state.roll_back()
     assert state.marks[PLACE].last == 1
     assert state.change().records == []
@@ -395,8 +400,10 @@ def test_a_deleted_record_is_no_mark():
 
 
 def test_a_newer_form_is_refused_by_name():
-    with pytest.raises(JournalTooNew, match=r"me/series/trade/BTCUSDT.*version 2"):
-        ResumeState("me").load(b"me/series/trade/BTCUSDT", b'{"v":2}')
+    with pytest.raises(JournalTooNew, match=r"me/series/trade/BTCUSDT.*version 3"):
+        ResumeState("me").load(b"me/series/trade/BTCUSDT", b'{"v":3}')
+    with pytest.raises(JournalTooNew, match=r"me/spool.*version 2"):
+        ResumeState("me").load(b"me/spool", b'{"v":2,"drained":1}')
 
 
 @pytest.mark.parametrize("value", [b"", b"{}", b'{"v":1}', b'{"v":1,"last":"4","at":1}', b"\xff"])

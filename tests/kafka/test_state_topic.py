@@ -3,14 +3,14 @@
 import time
 from contextlib import aclosing
 
-import msgspec
 import pytest
 import trio
 from confluent_kafka import Producer
 from exactly_once import CountingProgress, exactly_once_on
 from kafka_support import deliver, in_batches, numbered, route_for, settings_for
 
-from ingest_actors.binance.resume import Mark, ResumeState
+from ingest_actors.binance.marks import Mark, encode_mark
+from ingest_actors.binance.resume import ResumeState
 from ingest_actors.errors import JournalTooNew, StateUnreadable
 from ingest_actors.kafka.owner import Owner, encode
 from ingest_actors.kafka.reader import open_reader
@@ -53,7 +53,7 @@ async def test_nothing_is_there_at_first(settings):
 
 async def test_the_last_record_of_each_key_holds_and_others_are_passed_over(settings):
     marks = [Mark(number, number) for number in range(300)]
-    write(settings, [(b"one/series/trade/S%d" % (mark.last % 50), msgspec.json.encode(mark)) for mark in marks])
+    write(settings, [(b"one/series/trade/S%d" % (mark.last % 50), encode_mark(mark)) for mark in marks])
     write(
         settings,
         [

@@ -291,7 +291,7 @@ async def test_what_was_acknowledged_and_is_in_no_state_yet_is_known_to_the_spoo
     assert state.marks[WHERE].holes == ((3, 4),)
     assert state.marks[WHERE].last < found.last
     records = state.change().records
-    assert b"me/series/trade/BTCUSDT" in dict(records), "it is written with the next state"
+    assert any(b'"trade/BTCUSDT"' in value for _, value in records), "it is written with the next state"
     assert await drained_by(sink) == [6 + drained_before_the_kill]
     await sink.aclose()
 

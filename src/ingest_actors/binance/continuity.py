@@ -60,6 +60,8 @@ class Continuity:
         series, begun, candles: see `Register`.
         doubts: series of which it is doubtful whether their ids have begun again.
         closed_candles: told of candles that are handed on.
+        touched: series of which the batch that is being parsed moves `Series.staged`, or takes it away; each once, as
+            `touch` does it.
         on_commit: called when a batch has gone downstream.
         on_book: told of the series of a book when its first update has gone on.
         on_book_hole: told of what will never come of such a series, before anything behind it has left.
@@ -91,7 +93,7 @@ class Continuity:
         self.begun = self._register.begun
         self.candles = self._register.candles
         self._spares = Spares(self._leaving, clock, self.doubts.drop)
-        self._touched: list[Series] = []
+        self.touched: list[Series] = []
         self.on_book: Callable[[Series], None] = lambda _series: None
         self.on_book_hole: Callable[[Series, Hole], None] = lambda _series, _hole: None
         self._withholdings = Withholdings(self._leaving, clock)
@@ -159,22 +161,22 @@ class Continuity:
     def begin(self) -> None:
         """A batch is parsed, perhaps again: what was staged and not committed is forgotten."""
         self.closed_candles.noted.clear()
-        for series in self._touched:
+        for series in self.touched:
             series.touched = False
             self._stage(series)
             if series.spares:
                 self._set_deadline(series)
-        self._touched.clear()
+        self.touched.clear()
 
     def touch(self, series: Series) -> None:
         """The parser moves `staged`, or takes it away; once a batch is enough."""
         series.touched = True
-        self._touched.append(series)
+        self.touched.append(series)
 
     def commit(self, odd: Sequence_[Odd]) -> None:
         """The batch has gone downstream; what did not fit is taken now."""
         self.on_commit()
-        for series in self._touched:
+        for series in self.touched:
             series.touched = False
             reached = series.staged if series.staged is not None else series.reached
             if reached is not None:  # else nothing of it went straight on
@@ -182,7 +184,7 @@ class Continuity:
             if series.spares:
                 self._set_deadline(series)
                 self._leaving.ring()
-        self._touched.clear()
+        self.touched.clear()
         if self._new_books or self._withholdings.begun:
             self._look_at_books()
         if self.closed_candles.noted:

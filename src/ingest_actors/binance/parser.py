@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from operator import attrgetter
 from typing import Annotated, Any, Final
 
@@ -75,6 +76,11 @@ class _Envelope(msgspec.Struct, gc=False):
     data: Fields | Annotated[list[_Element], msgspec.Meta(min_length=1)]
 
 
+@cache  # one for all streams of a kind: with many streams, whatever each has of its own is fetched from afar
+def _getter(field: str) -> Callable[[Fields], Any]:
+    return attrgetter(field)
+
+
 class _Track:
     """What the fast way knows of a stream, from an event of it that went the slow way."""
 
@@ -94,8 +100,8 @@ class _Track:
         self.route = lane.route
         self.braces = lane.kind.braces
         self.ids = f"{lane.kind.first_field}{(*lane.kind.id_fields, 'E')[0]}"
-        self.identity: Callable[[Fields], Any] = attrgetter((*lane.kind.id_fields, "E")[0])
-        self.first: Callable[[Fields], Any] = attrgetter(lane.kind.first_field or (*lane.kind.id_fields, "E")[0])
+        self.identity = _getter((*lane.kind.id_fields, "E")[0])
+        self.first = _getter(lane.kind.first_field or (*lane.kind.id_fields, "E")[0])
         self.series: Series | Lead | None = lane.series
 
     def fits(self, frame: bytes) -> bool:
@@ -200,7 +206,7 @@ class EventParser:
         flat = joined.count(b"{") == 2 * len(frames)
         tracks, tails, append, mark = self._tracks, outcome.tails, outcome.events.append, self.mark
         latest = tails.received_at_ms + FUTURE_LIMIT_MS
-        touch = self._continuity.touch if self._continuity is not None else None
+        touched = self._continuity.touched if self._continuity is not None else None
         for frame, envelope in zip(frames, envelopes, strict=True):
             data = envelope.data
             track = tracks.get(envelope.stream)
@@ -232,11 +238,12 @@ class EventParser:
                 outcome.future_timestamps += late
             event = (frame[track.offset : -2] + tails[track.suffix], track.key, time, track.route)
             series = track.series
-            if series is None or touch is None:
+            if series is None or touched is None:
                 append(event)
                 continue
             if not series.touched:
-                touch(series)  # type: ignore[arg-type]  # a `Lead` is never untouched
+                series.touched = True
+                touched.append(series)  # type: ignore[arg-type]  # a `Lead` is never untouched
             if first == series.staged and first.__class__ is int and first <= number:
                 series.staged = number + 1
                 series.latest_ms = time

@@ -10,59 +10,38 @@ before are left out: they begin anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
 from ingest_actors.binance.closed_candles import CLOSED, KLINE, closed_candle
 from ingest_actors.binance.gaps import Reason, State
+from ingest_actors.binance.marks import (
+    Mark,
+    OpenGap,
+    Place,
+    Sheet,
+    decode_marks,
+    decode_spooled,
+    encode_mark,
+    encode_spooled,
+)
 from ingest_actors.binance.sequence import Hole, without
+from ingest_actors.binance.state_sheets import Line, Sheets
 from ingest_actors.binance.stream_table import KINDS
 from ingest_actors.binance.stream_table import Continuity as Kind
-from ingest_actors.errors import JournalTooNew, StateUnreadable
 from ingest_actors.messages import Event, EventBatch, Route
 
-STATE_VERSION = 1
+__all__ = ["Change", "Mark", "OpenGap", "Place", "ResumeState"]
 
 _BY_ID = frozenset((Kind.CONSECUTIVE, Kind.OVERLAPPING))
 
+_Decode = Callable[[bytes], Any]
+"""Reads an event into something whose ``id`` is its id."""
 
-class Place(NamedTuple):
-    """Which series: an event type and a symbol. A stream's name would not do, for REST's events have none."""
-
-    event_type: str
-    """Of candles, of which a symbol has many, the type of the stream: ``kline_1m``."""
-    symbol: str
-
-
-class OpenGap(msgspec.Struct, frozen=True):
-    """A record of the gap journal that says ``open``, as far as it is needed to go on with it."""
-
-    gap: str
-    stream: str
-    first_id: int
-    last_id: int
-    reason: str
-    detected_at: int
-
-
-class Mark(msgspec.Struct, frozen=True):
-    """Where a series ended. Never changed; a series that goes on gets a new one.
-
-    Attributes:
-        last: the highest id that is written.
-        at: time of the newest event, ms since the epoch.
-        holes: ids below it that are missing and may still come, ascending, both ends included.
-        gaps: what the journal says is open.
-        v: version of the form that it is written in.
-    """
-
-    last: int
-    at: int
-    holes: tuple[tuple[int, int], ...] = ()
-    gaps: tuple[OpenGap, ...] = ()
-    v: int = STATE_VERSION
+_EventOf = tuple[Route, bytes | None]
+"""The route and the key that all events of a series have."""
 
 
 class Change(NamedTuple):
@@ -70,12 +49,8 @@ class Change(NamedTuple):
 
     records: list[tuple[bytes, bytes]]
     """For the state topic: keys and values."""
-    marks: Mapping[Place, Mark]
+    moved: list[tuple[Line, Mark]]
     spooled: int | None
-
-
-class _Version(msgspec.Struct):
-    v: int
 
 
 class _JournalLine(msgspec.Struct):
@@ -90,11 +65,6 @@ class _JournalLine(msgspec.Struct):
     state: str
     reason: str
     detected_at: int
-
-
-class _Spooled(msgspec.Struct):
-    drained: int
-    v: int = STATE_VERSION
 
 
 _decode_journal = msgspec.json.Decoder(_JournalLine).decode
@@ -113,18 +83,20 @@ class ResumeState:
     def __init__(self, instance: str) -> None:
         self._prefix = f"{instance}/series/"
         self._spool_key = f"{instance}/spool".encode()
-        self._readers: dict[str, Callable[[bytes], int]] = {}
-        self._first_readers: dict[str, Callable[[bytes], int]] = {}
+        self._decoders: dict[str, _Decode] = {}
+        self._first_decoders: dict[str, _Decode] = {}
         for kind in KINDS:
             if kind.continuity in _BY_ID:
-                self._readers[kind.event_type] = _reader(kind.id_fields[0])
-                self._first_readers[kind.event_type] = _reader(kind.first_field or kind.id_fields[0])
-        self._begun: set[tuple[Route, bytes | None]] = set()
-        self._newest: dict[tuple[Route, bytes | None], Event] = {}
+                self._decoders[kind.event_type] = _decoder(kind.id_fields[0])
+                self._first_decoders[kind.event_type] = _decoder(kind.first_field or kind.id_fields[0])
+        self._begun: set[_EventOf] = set()
+        self._newest: dict[_EventOf, Event] = {}
         """Of each series the last event that was applied and not looked at: to decode each would cost too much."""
-        self._marks: dict[Place, Mark] = {}
-        self._before: dict[Place, Mark | None] = {}
-        self._incomplete: set[Place] = set()
+        self._known: dict[_EventOf, tuple[Line, _Decode]] = {}
+        self._lines: dict[Place, Line] = {}
+        self._changed: dict[Line, None] = {}
+        self._incomplete: set[Line] = set()
+        self._sheets = Sheets(self._prefix)
         self.spooled: int | None = None
         self._spooled_before: int | None = None
 
@@ -133,14 +105,14 @@ class ResumeState:
         """One that knows these marks."""
         state = cls(instance)
         for place, mark in marks.items():
-            state._put(place, mark)
+            state._put(state._line(place), mark)
         return state
 
     @property
     def marks(self) -> Mapping[Place, Mark]:
         """Where each series ended."""
         self._catch_up()
-        return self._marks
+        return {place: line.mark for place, line in self._lines.items() if line.mark is not None}
 
     def __len__(self) -> int:
         return len(self.marks)
@@ -148,7 +120,7 @@ class ResumeState:
     # -- read at start
 
     def load(self, key: bytes, value: bytes | None) -> bool:
-        """Take in a record of the state topic; the last one of a key holds.
+        """Take in a record of the state topic; of each key the last one, of all keys in any order.
 
         Returns: whether it was one of ours: of this instance, and about series or the spool.
 
@@ -158,23 +130,26 @@ class ResumeState:
         """
         name = key.decode("utf-8", "replace")
         if key == self._spool_key:
-            self.spooled = self._spooled_before = None if value is None else _decode(_Spooled, name, value).drained
+            self.spooled = self._spooled_before = None if value is None else decode_spooled(name, value)
             return True
         if not name.startswith(self._prefix):
             return False
-        event_type, _, symbol = name.removeprefix(self._prefix).partition("/")
-        place = Place(event_type, symbol)
+        line_name = name.removeprefix(self._prefix)
         if value is None:
-            self._marks.pop(place, None)
+            self._load_mark(self._line(Place.named(line_name)), 0, None)
+            return True
+        found = decode_marks(name, value)
+        if isinstance(found, Sheet):
+            self._load_sheet(found)
         else:
-            self._put(place, _decode(Mark, name, value))
+            self._load_mark(self._line(Place.named(line_name)), 0, found)
         return True
 
     def everything(self) -> list[tuple[bytes, bytes]]:
         """All of it, as records."""
-        records = [(self._key(place), msgspec.json.encode(mark)) for place, mark in self.marks.items()]
+        records = [(self._key(place), encode_mark(mark)) for place, mark in self.marks.items()]
         if self.spooled is not None:
-            records.append((self._spool_key, msgspec.json.encode(_Spooled(self.spooled))))
+            records.append((self._spool_key, encode_spooled(self.spooled)))
         return records
 
     def take_over(self, records: Iterable[tuple[bytes, bytes]]) -> None:
@@ -183,8 +158,9 @@ class ResumeState:
         for key, value in records:
             newer.load(key, value)
         for place, mark in newer.marks.items():
-            if self._marks.get(place) != mark:
-                self._move(place, mark)
+            line = self._line(place)
+            if line.mark != mark:
+                self._move(line, mark)
         self.spooled = newer.spooled
 
     def go_further(self, records: Iterable[tuple[bytes, bytes]]) -> None:
@@ -197,18 +173,22 @@ class ResumeState:
         for key, value in records:
             later.load(key, value)
         for place, mark in later.marks.items():
-            mine = self._marks.get(place)
+            line = self._line(place)
+            mine = line.mark
             if mine is None or (mark != mine and (mark.last >= mine.last or mark.at > mine.at)):
-                self._move(place, mark)
+                self._move(line, mark)
         self.spooled = later.spooled
 
     def copy(self) -> ResumeState:
         """The same marks, to be moved on apart from these."""
-        self._catch_up()
         other = object.__new__(ResumeState)
         other.__dict__ = dict(self.__dict__)
-        other._marks, other._before, other._newest = dict(self._marks), {}, {}
-        other._incomplete, other._begun = set(self._incomplete), set()
+        other._begun, other._newest, other._known, other._changed = set(), {}, {}, {}
+        other._lines, other._incomplete, other._sheets = {}, set(), self._sheets.copy()
+        for place, mark in self.marks.items():
+            line = other._line(place)
+            other._put(line, mark)
+            line.settled = mark
         return other
 
     # -- told what is written
@@ -226,95 +206,147 @@ class ResumeState:
                 continue
             fresh.discard((route, key))
             self._begun.add((route, key))
-            read = self._first_readers.get(route.event_type)
-            if read is None or key is None or (place := Place(route.event_type, key.decode())) in self._marks:
+            decode = self._first_decoders.get(route.event_type)
+            if decode is None or key is None:
                 continue
-            mark = Mark(read(value) - 1, timestamp_ms - 1)
-            self._move(place, mark)
-            records.append((self._key(place), msgspec.json.encode(mark)))
+            line = self._line(Place(route.event_type, key.decode()))
+            if line.mark is not None:
+                continue
+            mark = Mark(decode(value).id - 1, timestamp_ms - 1)
+            self._move(line, mark)
+            records.append((self._key(line.place), encode_mark(mark)))
         return records
 
     def apply(self, batch: EventBatch) -> None:
         """Move on over a batch that is written, or is about to be in the same transaction."""
-        readers, routes = self._readers, batch.routes()
+        routes, newest = batch.routes(), batch.newest()
         if any(route.event_type == KLINE for route in routes):
             self._candles(batch)
-        if self._incomplete or any(not route.counted for route in routes):
-            self._catch_up()
-            for value, key, timestamp_ms, route in batch.events:
-                if route.event_type in readers and not route.dead_letter and key is not None:
-                    place = Place(route.event_type, key.decode())
-                    self._event(place, readers[route.event_type](value), timestamp_ms)
-                elif not route.counted:
-                    self._journal(value)
+        if any(not route.counted for route in routes):
+            self._one_by_one(batch, newest.keys())
         else:
-            self._newest.update(batch.newest())
+            if self._incomplete:
+                incomplete = self._incomplete
+                which = {event_of for event_of in newest if (found := self._find(event_of)) and found[0] in incomplete}
+                if which:
+                    self._one_by_one(batch, which)
+            self._newest.update(newest)
         if batch.spooled is not None:
             self.spooled = batch.spooled
 
     def change(self) -> Change:
         """What has changed since the last `settle`, whole."""
         self._catch_up()
-        marks = {place: self._marks[place] for place in self._before if place in self._marks}
-        records = [(self._key(place), msgspec.json.encode(mark)) for place, mark in marks.items()]
+        moved = [(line, line.mark) for line in self._changed if line.mark is not None]
+        records = self._sheets.write([line for line, _ in moved]) if moved else []
         spooled = None
         if self.spooled is not None and self.spooled != self._spooled_before:
             spooled = self.spooled
-            records.append((self._spool_key, msgspec.json.encode(_Spooled(spooled))))
-        return Change(records, marks, spooled)
+            records.append((self._spool_key, encode_spooled(spooled)))
+        return Change(records, moved, spooled)
 
     def settle(self, change: Change) -> None:
         """A change is written. What came since is left to the next."""
-        for place, mark in change.marks.items():
-            if self._marks.get(place) is mark:
-                self._before.pop(place, None)
-            else:
-                self._before[place] = mark
+        changed = self._changed
+        for line, mark in change.moved:
+            line.settled = mark
+            if line.mark is mark:
+                changed.pop(line, None)
+        if change.moved:
+            self._sheets.settle()
         if change.spooled is not None:
             self._spooled_before = change.spooled
 
     def roll_back(self) -> None:
         """Nothing that was told since the last `settle` is written."""
         self._newest.clear()
-        for place, mark in self._before.items():
-            if mark is None:
-                self._marks.pop(place, None)
-                self._incomplete.discard(place)
-            else:
-                self._put(place, mark)
-        self._before.clear()
+        for line in self._changed:
+            self._put(line, line.settled)
+        self._changed.clear()
         self.spooled = self._spooled_before
 
     # --
 
-    def _catch_up(self) -> None:
-        """Move on to the newest events."""
-        for (route, key), (value, _, timestamp_ms, _) in self._newest.items():
-            if route.event_type in self._readers and not route.dead_letter and key is not None:
-                place = Place(route.event_type, key.decode())
-                self._event(place, self._readers[route.event_type](value), timestamp_ms)
-        self._newest.clear()
+    def _load_sheet(self, sheet: Sheet) -> None:
+        self._sheets.read(sheet)
+        number = sheet.number
+        for name, mark in sheet.marks.items():
+            self._load_mark(self._line(Place.named(name)), number, mark)
+
+    def _load_mark(self, line: Line, number: int, mark: Mark | None) -> None:
+        if number >= line.number:
+            self._put(line, mark)
+            line.settled, line.number = mark, number
 
     def _key(self, place: Place) -> bytes:
-        return f"{self._prefix}{place.event_type}/{place.symbol}".encode()
+        return (self._prefix + place.name).encode()
 
-    def _put(self, place: Place, mark: Mark) -> None:
-        self._marks[place] = mark
-        (self._incomplete.add if mark.holes or mark.gaps else self._incomplete.discard)(place)
+    def _line(self, place: Place) -> Line:
+        line = self._lines.get(place)
+        if line is None:
+            line = self._lines[place] = Line(place)
+            self._sheets.add(line)
+        return line
 
-    def _move(self, place: Place, mark: Mark) -> None:
-        self._before.setdefault(place, self._marks.get(place))
-        self._put(place, mark)
+    def _find(self, event_of: _EventOf) -> tuple[Line, _Decode] | None:
+        """The series of events with such a route and key, and what reads their ids; None: they are of none."""
+        found = self._known.get(event_of)
+        if found is None:
+            route, key = event_of
+            decode = self._decoders.get(route.event_type)
+            if decode is None or route.dead_letter or key is None:
+                return None
+            found = self._known[event_of] = (self._line(Place(route.event_type, key.decode())), decode)
+        return found
 
-    def _event(self, place: Place, number: int, timestamp_ms: int) -> None:
-        mark = self._marks.get(place)
+    def _put(self, line: Line, mark: Mark | None) -> None:
+        line.mark = mark
+        if mark is not None and (mark.holes or mark.gaps):
+            self._incomplete.add(line)
+        elif self._incomplete:
+            self._incomplete.discard(line)
+
+    def _move(self, line: Line, mark: Mark) -> None:
+        self._changed[line] = None
+        self._put(line, mark)
+
+    def _catch_up(self) -> None:
+        """Move on to the newest events."""
+        known, changed = self._known, self._changed
+        for event_of, (value, _, timestamp_ms, _) in self._newest.items():
+            found = known.get(event_of) or self._find(event_of)
+            if found is None:
+                continue
+            line, decode = found
+            number = decode(value).id
+            mark = line.mark
+            if mark is not None and (number <= mark.last or mark.holes or mark.gaps):
+                self._event(line, number, timestamp_ms)
+            else:
+                changed[line] = None
+                line.mark = Mark(number, timestamp_ms)
+        self._newest.clear()
+
+    def _one_by_one(self, batch: EventBatch, which: Collection[_EventOf]) -> None:
+        """Move on over each event of some series, and over what the journal says."""
+        self._catch_up()
+        for value, key, timestamp_ms, route in batch.events:
+            found = self._find((route, key)) if (route, key) in which else None
+            if found is not None:
+                line, decode = found
+                self._event(line, decode(value).id, timestamp_ms)
+            elif not route.counted:
+                self._journal(value)
+
+    def _event(self, line: Line, number: int, timestamp_ms: int) -> None:
+        mark = line.mark
         if mark is None:
-            self._move(place, Mark(number, timestamp_ms))
+            self._move(line, Mark(number, timestamp_ms))
         elif number > mark.last:
             holes = _filled(mark.holes, number, number) if mark.holes else ()
-            self._move(place, Mark(number, timestamp_ms, holes, mark.gaps))
+            self._move(line, Mark(number, timestamp_ms, holes, mark.gaps))
         elif mark.holes:
-            self._move(place, Mark(mark.last, mark.at, _filled(mark.holes, number, number), mark.gaps))
+            self._move(line, Mark(mark.last, mark.at, _filled(mark.holes, number, number), mark.gaps))
 
     def _candles(self, batch: EventBatch) -> None:
         for value, key, timestamp_ms, route in batch.events:
@@ -322,13 +354,13 @@ class ResumeState:
                 closed = closed_candle(value)
                 if closed is not None:
                     stream_type = closed.stream.partition("@")[2] or f"{KLINE}_{closed.interval}"
-                    self._event(Place(stream_type, key.decode()), closed.open_ms, timestamp_ms)
+                    self._event(self._line(Place(stream_type, key.decode())), closed.open_ms, timestamp_ms)
 
     def _journal(self, value: bytes) -> None:
         line = _decode_journal(value)
-        place = Place(line.event_type, line.symbol)
-        mark = self._marks.get(place)
-        if mark is None:
+        series = self._lines.get(Place(line.event_type, line.symbol))
+        mark = None if series is None else series.mark
+        if series is None or mark is None:
             return  # a gap of a series of which nothing is written
         if line.state == State.OPEN:
             gap = OpenGap(line.gap, line.stream, line.first_id, line.last_id, line.reason, line.detected_at)
@@ -337,38 +369,21 @@ class ResumeState:
                 last = min(last, line.first_id - 1)  # ids are used again from here on
             else:
                 holes = tuple(sorted((*holes, (line.first_id, line.last_id))))
-            self._move(place, Mark(last, mark.at, holes, (*mark.gaps, gap)))
+            self._move(series, Mark(last, mark.at, holes, (*mark.gaps, gap)))
             return
         gaps = tuple(gap for gap in mark.gaps if gap.gap != line.gap)
         holes = _filled(mark.holes, line.first_id, line.last_id)
         last = mark.last
         if line.reason != Reason.EXCHANGE_RESET and line.first_id <= last + 1:
             last = max(last, line.last_id)  # what waited for it goes on behind it
-        self._move(place, Mark(last, mark.at, holes, gaps))
+        self._move(series, Mark(last, mark.at, holes, gaps))
 
 
-def _reader(field: str) -> Callable[[bytes], int]:
+def _decoder(field: str) -> _Decode:
     """Reads the id of an event."""
-    struct = msgspec.defstruct("Id", [(field, int)], gc=False)
-    decode = msgspec.json.Decoder(struct).decode
-
-    def read(value: bytes) -> int:
-        number: int = getattr(decode(value), field)
-        return number
-
-    return read
+    struct = msgspec.defstruct("Id", [("id", int, msgspec.field(name=field))], gc=False)
+    return msgspec.json.Decoder(struct).decode
 
 
 def _filled(holes: Iterable[tuple[int, int]], first: int, last: int) -> tuple[tuple[int, int], ...]:
     return tuple((part.first, part.last) for hole in holes for part in without(Hole(*hole), first, last))
-
-
-def _decode(form: type[Any], name: str, value: bytes) -> Any:
-    where = f"record {name} of the state topic"
-    try:
-        version = msgspec.json.decode(value, type=_Version).v
-        if version > STATE_VERSION:
-            raise JournalTooNew(where, version, STATE_VERSION)
-        return msgspec.json.decode(value, type=form)
-    except msgspec.MsgspecError as error:
-        raise StateUnreadable(where, str(error)) from error

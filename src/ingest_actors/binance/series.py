@@ -16,7 +16,16 @@ ID_MAX = 2**63 - 1
 """Ids are signed 64-bit numbers from 0 on; what lies outside is none."""
 
 
-class Series:
+class _Near:
+    """What the parser touches of a series with each message, side by side; by itself a class sorts its slots.
+
+    With 10,000 streams each line of memory that a message needs is fetched from afar.
+    """
+
+    __slots__ = ("latest_ms", "reached", "sequence", "spares", "staged", "touched")
+
+
+class Series(_Near):
     """One stream's events.
 
     Attributes:
@@ -47,9 +56,8 @@ class Series:
     """
 
     __slots__ = (
-        "by_ones", "gaps", "held_since", "hold_s", "latest_ms", "queued", "reached", "repairable", "resumed",
-        "route", "sequence", "spare_since", "spares", "staged", "stream", "suspected_since", "suspects", "symbol",
-        "touched", "untold", "wait_s", "withheld",
+        "by_ones", "gaps", "held_since", "hold_s", "queued", "repairable", "resumed", "route", "spare_since", "stream",
+        "suspected_since", "suspects", "symbol", "untold", "wait_s", "withheld",
     )  # fmt: skip
 
     def __init__(
