@@ -8,6 +8,8 @@ PEERS := .venv-peers
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+BENCH_ARGS ?=
+PART ?=
 COVERAGE_MIN := 90
 TWO := -n 2 --dist loadfile
 
@@ -49,9 +51,9 @@ format: $(VENV)/.installed-test  ## put the code into its style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-bench  ## how fast it is, beside what one would write by hand
-	$(BIN)/python bench/receive.py
-	$(BIN)/python bench/pipeline.py
+# PART names one or more of the parts (make bench PART=latency); BENCH_ARGS=--quick gives a look in some minutes.
+bench: $(VENV)/.installed-bench  ## how fast it is, beside what others write; about half an hour
+	$(BIN)/python bench/suite.py $(PART) $(BENCH_ARGS)
 
 dist: $(VENV)/.installed-test  ## a wheel and a source archive, in dist/
 	$(PIP) build

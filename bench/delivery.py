@@ -34,7 +34,7 @@ from harness import (
     show,
     summarise,
 )
-from pipeline import PARTITIONS, RUN_MAX_S, SYMBOLS, check_series
+from one_run import PARTITIONS, RUN_MAX_S, SYMBOLS, check_series
 from running_service import RunningService
 
 POLL_S = 0.1

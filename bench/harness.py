@@ -30,14 +30,23 @@ class Failed(Exception):
 
 
 class Process:
-    """A child whose stdout is lines of JSON. It is gone when the ``with`` block is left."""
+    """A child whose stdout is lines of JSON. It is gone when the ``with`` block is left.
 
-    def __init__(self, arguments: list[str], env: Mapping[str, str], log: Path) -> None:
+    Args:
+        arguments: of the program.
+        env: all of its environment.
+        log: what its stderr is appended to.
+        program: Python, if not said otherwise; empty: the first of the arguments.
+    """
+
+    def __init__(
+        self, arguments: list[str], env: Mapping[str, str], log: Path, *, program: str = sys.executable
+    ) -> None:
         self._log = log
         self._stderr = log.open("ab")
         self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._popen = subprocess.Popen(
-            [sys.executable, *arguments], env=dict(env), stdout=subprocess.PIPE, stderr=self._stderr
+            [*filter(None, [program]), *arguments], env=dict(env), stdout=subprocess.PIPE, stderr=self._stderr
         )
         self.pid = self._popen.pid
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -129,6 +138,8 @@ def record_counts(admin: AdminClient, names: list[str], partitions: int) -> dict
             if not attempts_left:
                 raise Failed(f"the broker does not tell its offsets: {error}") from error
             time.sleep(0.1)  # a topic that was just made may have no leader yet
+            with contextlib.suppress(KafkaException):
+                admin.list_topics(timeout=10)  # and a broker that was too busy leads anew: then what is known is old
         else:
             break
     return counts

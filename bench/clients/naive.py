@@ -8,36 +8,19 @@ Settings by environment, as the service's. Runs until SIGTERM, then flushes and 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 from typing import Any
 
 import trio
 import trio_websocket
-from confluent_kafka import KafkaError, Message, Producer
-
-RAW, TRADES, DEPTH = (os.environ[f"KAFKA_TOPIC_{name}"] for name in ("RAW_EVENTS", "TRADES", "DEPTH"))
-EVENT_TYPES = {"aggTrade": "aggregate_trade", "depthUpdate": "depth_update"}
+from common import DEPTH, EVENT_TYPES, RAW, SUBSCRIBE, TRADES, URL, Account, make_producer
+from confluent_kafka import Producer
 
 
-class Account:
-    """What became of every record."""
-
-    def __init__(self) -> None:
-        self.delivered = 0
-        self.failed = 0
-
-    def on_delivery(self, error: KafkaError | None, _message: Message) -> None:
-        if error is None:
-            self.delivered += 1
-        else:
-            self.failed += 1
-
-
-async def connection(url: str, streams: list[str], frames: trio.MemorySendChannel[str]) -> None:
-    async with frames, trio_websocket.open_websocket_url(url + "/stream") as websocket:
-        await websocket.send_message(json.dumps({"method": "SUBSCRIBE", "params": streams, "id": 1}))
+async def connection(frames: trio.MemorySendChannel[str]) -> None:
+    async with frames, trio_websocket.open_websocket_url(URL + "/stream") as websocket:
+        await websocket.send_message(SUBSCRIBE)
         while True:
             await frames.send(await websocket.get_message())
 
@@ -55,14 +38,14 @@ async def parser(frames: trio.MemoryReceiveChannel[str], events: trio.MemorySend
             await events.send(event)
 
 
-async def producer(events: trio.MemoryReceiveChannel[dict[str, Any]], kafka: Producer, account: Account) -> None:
+async def producer(events: trio.MemoryReceiveChannel[dict[str, Any]], kafka: Producer) -> None:
     produced = 0
     async for event in events:
         value = json.dumps(event).encode()
         for topic in (RAW, TRADES if event["e"] == "aggTrade" else DEPTH):
             while True:
                 try:
-                    kafka.produce(topic, value, event["s"], timestamp=event["E"], on_delivery=account.on_delivery)
+                    kafka.produce(topic, value, event["s"], timestamp=event["E"])
                     break
                 except BufferError:
                     kafka.poll(0.01)
@@ -71,39 +54,28 @@ async def producer(events: trio.MemoryReceiveChannel[dict[str, Any]], kafka: Pro
             kafka.poll(0)
 
 
-async def main() -> None:
-    symbols = os.environ["BINANCE_SYMBOLS"].lower().split(",")
-    kinds = os.environ["BINANCE_STREAM_TYPES"].split(",")
-    account = Account()
-    kafka = Producer(
-        {
-            "bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"],
-            "compression.type": "snappy",
-            "acks": "all",
-            "enable.idempotence": True,
-            "partitioner": "murmur2_random",
-        }
-    )
-    to_parser, frames = trio.open_memory_channel[str](1000)
-    to_producer, events = trio.open_memory_channel[dict[str, Any]](1000)
-    streams = [f"{symbol}@{kind}" for symbol in symbols for kind in kinds]
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(connection, os.environ["BINANCE_WS_URL"], streams, to_parser)
-        nursery.start_soon(parser, frames, to_producer)
-        nursery.start_soon(producer, events, kafka, account)
-        nursery.start_soon(poll, kafka)
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for _ in signals:
-                nursery.cancel_scope.cancel()
-    kafka.flush()
-    print(json.dumps({"delivered_records": account.delivered, "failed_records": account.failed}), flush=True)
-
-
 async def poll(kafka: Producer) -> None:
     """Delivery reports, also when nothing comes in any more."""
     while True:
         await trio.sleep(0.1)
         kafka.poll(0)
+
+
+async def main() -> None:
+    account = Account()
+    kafka = make_producer(account)
+    to_parser, frames = trio.open_memory_channel[str](1000)
+    to_producer, events = trio.open_memory_channel[dict[str, Any]](1000)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection, to_parser)
+        nursery.start_soon(parser, frames, to_producer)
+        nursery.start_soon(producer, events, kafka)
+        nursery.start_soon(poll, kafka)
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                nursery.cancel_scope.cancel()
+    kafka.flush()
+    account.tell()
 
 
 if __name__ == "__main__":
