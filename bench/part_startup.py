@@ -25,10 +25,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
+
 from harness import BENCH, Failed, Process, broker, clean_env, machine, print_table, show, summarise
 
 NAME = "startup"
@@ -65,7 +66,7 @@ class FirstRecord:
             }
         )
 
-    def __enter__(self) -> FirstRecord:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
