@@ -2,7 +2,10 @@
 
 Ten symbols, aggregate trades and diff depth in turn, ids continuous in every series, frames of about 342 bytes on
 average. A client shakes hands, subscribes, gets its acknowledgement, and then all the frames there are; afterwards the
-connection stays open and silent. The few REST answers that a client asks for at its start come from the same port.
+connection stays open and silent. The few REST answers that a client asks for at its start come from the same port; with
+`--tls`, where every frame is a TLS record of its own, REST stays plain on a port beside.
+
+With ``--rate`` they go out at that pace instead, each telling when it was sent (see `pacing`).
 
 Stdout: one JSON line with the addresses as soon as it listens, then one at the start and one at the end of each blast,
 with CLOCK_MONOTONIC times, which mean the same in every process of the machine.
@@ -20,14 +23,22 @@ import os
 import random
 import re
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pacing import PacedFrames
+from tls_socket import TlsSocket, make_certificates
 
 SYMBOLS = (
     "BTCUSDT", "ETHUSDT", "BNBUSDT", "ADAUSDT", "XRPUSDT", "SOLUSDT", "DOGEUSDT", "DOTUSDT", "LTCUSDT", "TRXUSDT",
 )  # fmt: skip
 STREAM_TYPES = ("aggTrade", "depth@100ms")
+FIRST_UPDATE_ID = 9_000_000_000
+"""Of every book: the first update follows it, and REST's snapshot stands at it."""
 CHUNK_BYTES = 64 * 1024
 WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -38,7 +49,7 @@ def make_payloads(messages: int, seed: int = 7) -> Iterator[bytes]:
     now_ms = time.time_ns() // 1_000_000
     trade_ids = dict.fromkeys(SYMBOLS, 1_000_000)
     aggregate_ids = dict.fromkeys(SYMBOLS, 500_000)
-    update_ids = dict.fromkeys(SYMBOLS, 9_000_000_000)
+    update_ids = dict.fromkeys(SYMBOLS, FIRST_UPDATE_ID)
     levels = [b'["%d.%08d","%d.%08d"]' % (rng.randrange(10, 10_000), rng.randrange(10**8), rng.randrange(9),
               rng.randrange(10**8)) for _ in range(512)]  # fmt: skip
     sides = [b",".join(rng.choices(levels, k=rng.randrange(1, 11))) for _ in range(4096)]
@@ -88,13 +99,43 @@ def make_chunks(messages: int) -> list[bytes]:
     return [*chunks, b"".join(frames)]
 
 
-class Client:
-    """One connection, on two threads: this one reads, and `_blast` writes."""
+Send = Callable[[Any], None]
+Feed = Callable[[Send], dict[str, Any]]
 
-    def __init__(self, sock: socket.socket, chunks: list[bytes], rounds: int) -> None:
+
+def all_at_once(chunks: list[bytes], rounds: int) -> Feed:
+    """As fast as the socket takes them, so many times; 0 = without end."""
+
+    def feed(send: Send) -> dict[str, Any]:
+        for _ in range(rounds) if rounds else itertools.count():
+            for chunk in chunks:
+                send(chunk)
+        return {}
+
+    return feed
+
+
+def paced(frames: PacedFrames, rate: float) -> Feed:
+    """So many a second."""
+    return lambda send: frames.send(send, rate)._asdict()
+
+
+class Client:
+    """One connection, on two threads: this one reads, and `_blast` writes.
+
+    Args:
+        sock: the connection.
+        feed: sends all there is by the function that it is given; returns what is to be told of it.
+
+    Attributes:
+        books: whether REST answers with a book; else it has none to give.
+    """
+
+    books = False
+
+    def __init__(self, sock: socket.socket | TlsSocket, feed: Feed) -> None:
         self._sock = sock
-        self._chunks = chunks
-        self._rounds = rounds
+        self._feed = feed
         self._write = threading.Lock()
         self._buffer = b""
         self._blasting = False
@@ -138,13 +179,12 @@ class Client:
 
     def _blast(self) -> None:
         tell(event="blast_started", at_s=time.monotonic())
+        how: dict[str, Any] = {}
         with contextlib.suppress(OSError):
-            for _ in range(self._rounds) if self._rounds else itertools.count():
-                for chunk in self._chunks:
-                    self._send(chunk)
-        tell(event="blast_ended", at_s=time.monotonic())
+            how = self._feed(self._send)
+        tell(event="blast_ended", at_s=time.monotonic(), **how)
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes | memoryview) -> None:
         with self._write:
             self._sock.sendall(data)
 
@@ -153,6 +193,7 @@ class Client:
             {
                 "symbol": symbol, "status": "TRADING", "baseAsset": symbol[:-4], "quoteAsset": "USDT",
                 "isSpotTradingAllowed": True, "permissions": [], "permissionSets": [["SPOT"]],
+                "filters": [{"filterType": "PRICE_FILTER", "tickSize": "0.01000000"}],
             }
             for symbol in SYMBOLS
         ]  # fmt: skip
@@ -161,6 +202,8 @@ class Client:
             b"/api/v3/time": {"serverTime": time.time_ns() // 1_000_000},
             b"/api/v3/exchangeInfo": {"timezone": "UTC", "rateLimits": [], "exchangeFilters": [], "symbols": symbols},
         }
+        if self.books:
+            answers[b"/api/v3/depth"] = {"lastUpdateId": FIRST_UPDATE_ID, "bids": [], "asks": []}
         body = json.dumps(answers.get(target.partition(b"?")[0], {})).encode()
         head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
         self._sock.sendall(head.encode() + b"connection: close\r\n\r\n" + body)
@@ -202,23 +245,47 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=1, help="how often all of them are sent; 0 = without end")
+    parser.add_argument("--rate", type=float, default=0, help="messages a second; 0 = as fast as the socket takes them")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--tls", type=Path, metavar="DIRECTORY", help="wss://; the authority's certificate goes there")
+    parser.add_argument("--books", action="store_true", help="REST has a book of each symbol, at its first update")
     options = parser.parse_args()
-    chunks = make_chunks(options.messages)
-    wire_bytes = sum(map(len, chunks))
-    with socket.create_server(("127.0.0.1", options.port)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
+    Client.books = options.books
+    if options.rate:
+        frames = PacedFrames(make_payloads(options.messages), text_frame)
+        wire_bytes, feed = frames.wire_bytes, paced(frames, options.rate)
+    else:
+        chunks = make_chunks(options.messages)
+        wire_bytes, feed = sum(map(len, chunks)), all_at_once(chunks, options.rounds)
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", options.port)))
+        rest, context, about = server, None, {}
+        if options.tls:
+            context, ca_file = make_certificates(options.tls)
+            rest, about = stack.enter_context(socket.create_server(("127.0.0.1", 0))), {"ca_file": str(ca_file)}
+            threading.Thread(target=serve, args=(rest, None, feed), daemon=True).start()
         tell(
-            ws_url=f"ws://{address}",
-            rest_url=f"http://{address}",
+            ws_url=f"{'wss' if options.tls else 'ws'}://127.0.0.1:{server.getsockname()[1]}",
+            rest_url=f"http://127.0.0.1:{rest.getsockname()[1]}",
             messages=options.messages,
             frame_bytes=round(wire_bytes / options.messages, 1),
             wire_bytes=wire_bytes,
             pid=os.getpid(),
+            **about,
         )
-        while True:
-            sock, _ = server.accept()
-            threading.Thread(target=Client(sock, chunks, options.rounds).run, daemon=True).start()
+        serve(server, context, feed)
+
+
+def serve(server: socket.socket, context: ssl.SSLContext | None, feed: Feed) -> None:
+    """A thread for each connection, for ever."""
+    while True:
+        sock, _ = server.accept()
+        threading.Thread(target=welcome, args=(sock, context, feed), daemon=True).start()
+
+
+def welcome(sock: socket.socket, context: ssl.SSLContext | None, feed: Feed) -> None:
+    with contextlib.suppress(OSError, EOFError):
+        Client(TlsSocket(sock, context) if context else sock, feed).run()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python bench/delivery.py                        # three alternating pairs, about two minutes
     python bench/delivery.py --pairs 1 --messages 200000
 
-The service runs as in `pipeline.py`, at full feed. A run lasts from the moment the exchange begins to send until the
+The service runs as in `one_run.py`, at full feed. A run lasts from the moment the exchange begins to send until the
 service counts the last event as delivered, which with exactly once means committed. Then the raw topic is read back by
 a reader of committed records: every series whole, in order, once.
 """

@@ -14,11 +14,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition, libversion
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 BENCH = Path(__file__).parent
@@ -27,6 +27,10 @@ TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 class Failed(Exception):
     """A run did not do what it should; the text says what."""
+
+
+class TimedOut(Failed):
+    """Nothing came."""
 
 
 class Process:
@@ -62,13 +66,18 @@ class Process:
         self._stderr.close()
 
     def line(self, timeout_s: float) -> dict[str, Any]:
-        """The next line of its stdout."""
+        """The next line of its stdout.
+
+        Raises:
+            TimedOut: there was none.
+            Failed: there will be none.
+        """
         try:
             found = self._lines.get(timeout=timeout_s)
         except queue.Empty:
-            found = None
+            raise TimedOut(f"{self._popen.args!r} said nothing within {timeout_s} s{self.end_of_log()}") from None
         if found is None:
-            raise Failed(f"{self._popen.args!r} said nothing within {timeout_s} s{self.end_of_log()}")
+            raise Failed(f"{self._popen.args!r} has ended{self.end_of_log()}")
         return found
 
     def check(self) -> None:
@@ -163,17 +172,25 @@ def machine() -> dict[str, Any]:
     with contextlib.suppress(OSError, IndexError):
         cpu = Path("/proc/cpuinfo").read_text().split("model name\t: ", 1)[1].partition("\n")[0]
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    packages = ("trio", "trio-websocket", "wsproto", "msgspec", "confluent-kafka")
+    packages = ("trio", "trio-websocket", "wsproto", "msgspec", "confluent-kafka", "websockets", "picows", "uvloop")
     return {
         "cpu": cpu,
         "cores": os.cpu_count(),
         "memory_gib": round(pages / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        **{package: version(package) for package in packages},
+        **{package: version_of(package) for package in packages},
+        "librdkafka": libversion()[0],
         "load_before": round(os.getloadavg()[0], 2),
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def summarise(values: list[float]) -> dict[str, float]:

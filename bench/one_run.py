@@ -13,7 +13,7 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from harness import BENCH, Failed, Process, clean_env, create_topics, delete_topics, record_counts
+from harness import BENCH, Failed, Process, TimedOut, clean_env, create_topics, delete_topics, record_counts
 from part import Bench
 from registry import Client
 
@@ -59,9 +59,11 @@ class Running:
 
     client: Client
     messages: int
+    servers: str
     exchange: Mapping[str, Any]
     """What the exchange said of itself."""
     blaster: Process
+    """The exchange; of a client that has its messages in memory, itself."""
     process: Process
     topics: Topics
     admin: AdminClient
@@ -73,7 +75,11 @@ class Running:
     def expected(self) -> dict[str, int]:
         """Records by topic, when all is there."""
         written = self.topics.written
-        return {written[kind]: round(self.messages * share) for kind, share in self.client.records.items()}
+        more = self.client.records_more
+        return {
+            written[kind]: round(self.messages * share) + more.get(kind, 0)
+            for kind, share in self.client.records.items()
+        }
 
     def counts(self) -> dict[str, int]:
         """Records by topic, as the broker counts them."""
@@ -100,11 +106,7 @@ class Running:
         if counts != self.expected:
             raise Failed(f"{self.client.name}: {counts}, and not {self.expected}")
         if "raw" in self.client.records:
-            check_series(self.process_servers, self.topics.written["raw"], self.messages)
-
-    @property
-    def process_servers(self) -> str:
-        return str(self.exchange["bootstrap_servers"])
+            check_series(self.servers, self.topics.written["raw"], self.messages)
 
 
 @contextlib.contextmanager
@@ -130,34 +132,52 @@ def running(
     Raises:
         Failed: it did not start or subscribe, with the end of its log.
     """
-    label = f"{client.name.replace('_', '-')}-{next(_serial)}-{time.time_ns() % 10**9}"
+    label = re.sub(r"\W+|_", "-", f"{client.name}-{next(_serial)}-{time.time_ns() % 10**9}")
     topics, admin = Topics(label), AdminClient({"bootstrap.servers": bench.servers, "log_level": 0})
     create_topics(admin, list(topics.written.values()), PARTITIONS)
-    options = ["--messages", str(messages), *(["--tls"] if client.tls else []), *blaster_options]
-    with Process([str(BENCH / "blaster.py"), *options], clean_env(), bench.logs / f"{label}-blaster.log") as blaster:
-        exchange = blaster.line(120) | {"bootstrap_servers": bench.servers}
-        env = clean_env(
-            **environment(client, exchange, topics, linger_ms) | dict(client.settings) | dict(settings or {})
+    with contextlib.ExitStack() as stack:
+        exchange: dict[str, Any] = {}
+        if not client.from_memory:
+            options = ["--messages", str(messages), *(["--tls", str(bench.logs)] if client.tls else [])]
+            arguments = [str(BENCH / "blaster.py"), *options, *client.blaster, *blaster_options]
+            blaster = stack.enter_context(Process(arguments, clean_env(), bench.logs / f"{label}-blaster.log"))
+            exchange = blaster.line(START_S)
+        env = environment(client, bench.servers, exchange, topics, linger_ms) | dict(client.settings)
+        if client.from_memory:
+            env["BENCH_MESSAGES"] = str(messages)
+        env = clean_env(**env | dict(settings or {}))
+        process = stack.enter_context(Process(list(client.command), env, bench.logs / f"{label}.log", program=""))
+        if client.from_memory:
+            blaster, exchange = process, process.line(START_S)
+        started_s = wait_for_start(blaster, process)
+        yield Running(
+            client, messages, bench.servers, exchange, blaster, process, topics, admin, started_s, process.cpu_s()
         )
-        with Process(list(client.command), env, bench.logs / f"{label}.log", program="") as process:
-            try:
-                started_s = float(blaster.line(START_S)["at_s"])
-            except Failed as failure:
-                raise Failed(f"{client.name} never subscribed{process.end_of_log()}") from failure
-            yield Running(client, messages, exchange, blaster, process, topics, admin, started_s, process.cpu_s())
     delete_topics(admin, [*topics.written.values(), *topics.others.values()])
 
 
-def environment(client: Client, exchange: Mapping[str, Any], topics: Topics, linger_ms: float | None) -> dict[str, str]:
+def wait_for_start(blaster: Process, process: Process) -> float:
+    """When the exchange began to send; CLOCK_MONOTONIC."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        process.check()
+        with contextlib.suppress(TimedOut):
+            return float(blaster.line(1)["at_s"])
+    raise Failed(f"the client never subscribed{process.end_of_log()}")
+
+
+def environment(
+    client: Client, servers: str, exchange: Mapping[str, Any], topics: Topics, linger_ms: float | None
+) -> dict[str, str]:
     """The settings that all clients get; names are our service's."""
     settings = {
-        "BINANCE_WS_URL": exchange["ws_url"],
-        "BINANCE_REST_URL": exchange["rest_url"],
         "BINANCE_SYMBOLS": SYMBOLS,
         "BINANCE_STREAM_TYPES": STREAM_TYPES,
-        "KAFKA_BOOTSTRAP_SERVERS": exchange["bootstrap_servers"],
+        "KAFKA_BOOTSTRAP_SERVERS": servers,
         **topics.environment,
     }
+    if not client.from_memory:
+        settings |= {"BINANCE_WS_URL": exchange["ws_url"], "BINANCE_REST_URL": exchange["rest_url"]}
     if exchange.get("ca_file"):
         settings["SSL_CERT_FILE"] = exchange["ca_file"]
     if linger_ms is not None:
@@ -185,7 +205,7 @@ def bulk(bench: Bench, client: Client, messages: int, number: int = 0, **options
         "client": client.name,
         "round": number,
         "messages": messages,
-        "frame_bytes": run.exchange["frame_bytes"],
+        **{name: run.exchange[name] for name in ("frame_bytes", "value_bytes") if name in run.exchange},
         "seconds": round(seconds, 3),
         "messages_per_s": round(messages / seconds),
         "cpu_us_per_message": round(cpu_s / messages * 1e6, 2),

@@ -31,9 +31,9 @@ DOCUMENTS = (BENCH / "README.md", ROOT / "README.md", ROOT / "docs/PERFORMANCE.m
 MARKER = re.compile(r"(<!-- bench:(\w+) ?([^>]*?) -->)(.*?)(<!-- /bench -->)", re.DOTALL)
 
 
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; all columns but the first are figures and stand to the right."""
-    rule = ["---", *["---:"] * (len(head) - 1)]
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: Sequence[int] = (0,)) -> str:
+    """A table; all columns but those of words are figures and stand to the right."""
+    rule = ["---" if column in words else "---:" for column in range(len(head))]
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *rows])
 
 
@@ -71,7 +71,7 @@ def bars(results: Sequence[Mapping[str, Any]]) -> str:
         for result in results
         for found in result["bars"]
     ]
-    return markdown(("what", "figure", "bar", "met"), rows) if rows else "No bars in these parts."
+    return markdown(("what", "figure", "bar", "met"), rows, words=(0, 2, 3)) if rows else "No bars in these parts."
 
 
 def taken_on(result: Mapping[str, Any]) -> str:
@@ -121,7 +121,8 @@ class Documents:
 
     def _bars(self, *names: str, place: Path) -> str:
         del place
-        return f"\n\n{bars([self._results[name] for name in names or self._modules if name in self._results])}\n\n"
+        results = [self._results[name] for name in names or self._modules if name in self._results]
+        return f"\n\n{bars(results)}\n\n" if results else "\n\nNot measured yet: `make bench`.\n\n"
 
     def _value(self, name: str, path: str, form: str = "", *, place: Path) -> str:
         del place

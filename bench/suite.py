@@ -3,10 +3,11 @@
     python bench/suite.py                          # everything, about half an hour on two cores
     python bench/suite.py pipeline latency         # these parts
     python bench/suite.py --quick                  # a look at everything, in a few minutes; nothing fit to be quoted
-    python bench/suite.py --list                   # the parts, and who takes part here
+    python bench/suite.py --list                   # the parts and the clients
 
 Nothing is needed but `pip install -e '.[bench,dev-broker]'`; the broker is a real Apache Kafka that is fetched and
-started, or yours. Who takes part beside us depends on what is installed (`--list`).
+started, or yours. cryptofeed is installed into an environment of its own, Rust and Go are
+built; where that cannot be done, they do not take part, and the results say why.
 Results go to `bench/results/`, from where `report.py` writes the documents' tables; a quick look leaves both alone.
 """
 
@@ -28,11 +29,11 @@ import report
 from figures import draw
 from harness import BENCH, Failed, machine
 from part import Bench
-from registry import CLIENTS, available
+from registry import CLIENTS
 
 ORDER = (
     "receive", "parse", "produce", "pipeline", "delivery", "latency", "cpu", "tls",
-    "streams", "memory", "storm", "start",
+    "streams", "memory", "storm", "startup",
 )  # fmt: skip
 """As the parts are run and shown; one that is not here comes last."""
 
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pairs", type=int, help="how often each contestant runs; default: as the part says")
     parser.add_argument("--bootstrap-servers", help="brokers to use; default: a dev-broker of its own")
     parser.add_argument("--results", type=Path, help="where results go; default: bench/results, quick ones nowhere")
-    parser.add_argument("--list", action="store_true", help="show parts and contestants, run nothing")
+    parser.add_argument("--list", action="store_true", help="show parts and clients, run nothing")
     options = parser.parse_args(arguments)
     there = parts()
     if unknown := sorted(set(options.parts).difference(there)):
@@ -117,10 +118,9 @@ def show_list(there: dict[str, ModuleType]) -> int:
     print("parts:")
     for name, module in there.items():
         print(f"  {name.ljust(width)}  {module.ABOUT}")
-    _, absent = available()
-    print("contestants:")
+    print("clients:")
     for name, client in CLIENTS.items():
-        print(f"  {name.ljust(width)}  {client.about}{f' - absent: {absent[name]}' if name in absent else ''}")
+        print(f"  {name.ljust(width)}  {client.about}")
     return 0
 
 

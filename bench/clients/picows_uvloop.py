@@ -17,7 +17,7 @@ import time
 
 import msgspec
 import uvloop
-from common import DEPTH, RAW, SUBSCRIBE, TAIL, TRADES, URL, Account, make_producer, poll_in_thread
+from common import DEPTH, RAW, SUBSCRIBE, TAIL, TRADES, URL, make_account, make_producer, poll_in_thread
 from confluent_kafka import Producer
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
@@ -118,7 +118,7 @@ async def poll(kafka: Producer) -> None:
 
 
 async def main() -> None:
-    account = Account()
+    account = make_account()
     kafka = make_producer(account, **{"queue.buffering.max.messages": QUEUE_MESSAGES})
     listener = Listener(kafka)
     transport, _ = await ws_connect(lambda: listener, URL + "/stream")

@@ -1,8 +1,8 @@
-"""Install other people's clients into an environment of their own: ``python install.py DIRECTORY``.
+"""Install other people's clients into an environment of their own: ``python install.py DIRECTORY [REQUIREMENTS ...]``.
 
-Each ``requirements-<client>.txt`` is installed by itself. A client that must be compiled, on a machine that cannot, is
-left out: the reason goes to ``DIRECTORY/without-<client>``, and its tests are skipped with it. Anything else that goes
-wrong is an error.
+Each ``requirements-<client>.txt`` (those beside this file, if none is named) is installed by itself. A client that must
+be compiled, on a machine that cannot, is left out: the reason goes to ``DIRECTORY/without-<client>``, and its tests are
+skipped with it. Anything else that goes wrong is an error.
 """
 
 import shutil
@@ -16,12 +16,12 @@ COMPILED = {"cryptofeed"}
 """Clients that come as source for this machine."""
 
 
-def main(directory: Path) -> None:
+def main(directory: Path, wanted: list[Path]) -> None:
     """Install every client that can be."""
     python = directory / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", directory], check=True)
-    for requirements in sorted(HERE.glob("requirements-*.txt")):
+    for requirements in wanted or sorted(HERE.glob("requirements-*.txt")):
         client = requirements.stem.removeprefix("requirements-")
         left_out = directory / f"without-{client}"
         left_out.unlink(missing_ok=True)
@@ -46,4 +46,4 @@ def cannot_compile() -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).absolute())
+    main(Path(sys.argv[1]).absolute(), [Path(name) for name in sys.argv[2:]])
