@@ -1,0 +1,95 @@
+"""The guard: does a message still cost what it did? CPU time, as a ratio to the naive pipeline in the same minute.
+
+    make guard
+    python bench/guard.py --rounds 20            # how steady is it here?
+
+Both are fed from memory, into one real broker, in short runs in turn (`guard_run.py`). CPU time is not wall time:
+load beside it stretches a run, but what it adds to its CPU time is little, and never negative. So of each the least
+counts, and what slows the machine slows both sides of the ratio. The bar and its reason are in `guard.json`.
+
+Exits with 1 when the ratio is below the bar. It is no test of speed: a machine may be as slow as it likes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from confluent_kafka.admin import AdminClient
+
+from harness import BENCH, Failed, broker, clean_env, create_topics, delete_topics
+
+BAR = BENCH / "guard.json"
+MESSAGES = {"ours": 100_000, "naive": 15_000}
+"""Of one run: about a second and a half of CPU time each."""
+
+ROUNDS = 5
+ROUNDS_MAX = 10
+"""More rounds are run only while the ratio is below the bar: the least of more runs can but come closer to the truth."""
+
+RUN_MAX_S = 180.0
+PARTITIONS = 6
+TOPICS = ("RAW_EVENTS", "TRADES", "DEPTH", "DEAD_LETTERS", "GAPS", "STATE")
+
+
+def run_once(who: str, servers: str, topics: dict[str, str], number: int) -> float:
+    """CPU us a message."""
+    command = [sys.executable, str(BENCH / "guard_run.py"), who, servers, str(MESSAGES[who])]
+    env = clean_env(**topics, INSTANCE_NAME=f"guard-{number}")
+    try:
+        done = subprocess.run(command, env=env, capture_output=True, timeout=RUN_MAX_S, check=False)
+    except subprocess.TimeoutExpired as expired:
+        raise Failed(f"{who} took longer than {RUN_MAX_S:g} s: {(expired.stderr or b'')[-2000:]!r}") from expired
+    if done.returncode:
+        raise Failed(f"{who} ended with {done.returncode}\n{done.stderr.decode(errors='replace')[-3000:]}")
+    return float(json.loads(done.stdout)["cpu_us_per_message"])
+
+
+def measure(servers: str, rounds: int, rounds_max: int, bar: float) -> tuple[float, dict[str, list[float]]]:
+    """The ratio, and all that was measured."""
+    tag = f"guard-{time.time_ns()}"
+    topics = {f"KAFKA_TOPIC_{name}": f"{tag}-{name.lower().replace('_', '-')}" for name in TOPICS}
+    admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
+    create_topics(admin, list(topics.values()), PARTITIONS)
+    found: dict[str, list[float]] = {"ours": [], "naive": []}
+    ratio = 0.0
+    try:
+        for number in range(rounds_max):
+            for who in found if number % 2 == 0 else reversed(found):
+                found[who].append(run_once(who, servers, topics, number))
+            ratio = min(found["naive"]) / min(found["ours"])
+            costs = ", ".join(f"{who} {values[-1]:.2f} us" for who, values in found.items())
+            print(f"round {number + 1}: {costs}; ratio of the least so far {ratio:.2f}", flush=True)
+            if number + 1 >= rounds and ratio >= bar:
+                break
+    finally:
+        delete_topics(admin, list(topics.values()))
+    return ratio, found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"runs of each (default: {ROUNDS})")
+    parser.add_argument("--bootstrap-servers", help="brokers to use; default: a dev-broker of its own")
+    parser.add_argument("--json", type=Path, help="write everything there")
+    options = parser.parse_args()
+    bar = float(json.loads(BAR.read_text())["ratio_at_least"])
+    with tempfile.TemporaryDirectory(), broker(options.bootstrap_servers) as (servers, _):
+        ratio, found = measure(servers, options.rounds, max(options.rounds, ROUNDS_MAX), bar)
+    if options.json:
+        options.json.write_text(json.dumps({"ratio": ratio, "bar": bar, "runs": found}, indent=1) + "\n")
+    verdict = "as it should" if ratio >= bar else "too much: see bench/guard.json"
+    print(f"a message costs one {ratio:.2f}th of the naive pipeline's CPU time (at least {bar:g}): {verdict}")
+    return int(ratio < bar)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Failed as failure:
+        sys.exit(f"failed: {failure}")
