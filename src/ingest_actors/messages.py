@@ -11,7 +11,8 @@ quarter of what the cheapest class does.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TypeAlias
+from operator import itemgetter
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -118,9 +119,9 @@ class EventBatch:
     ) -> None:
         self.events = events
         self.received_at_ms = received_at_ms
-        self.size_bytes = events_size_bytes(events) if size_bytes is None else size_bytes
         self.spooled = spooled
         self._routes: Counter[Route] | None = None
+        self.size_bytes = self._size() if size_bytes is None else size_bytes
         self._newest: dict[tuple[Route, bytes | None], Event] | None = None
 
     def __len__(self) -> int:
@@ -139,16 +140,21 @@ class EventBatch:
     def routes(self) -> Counter[Route]:
         """How many events of each route there are; counted once, so do not change it."""
         if self._routes is None:
-            self._routes = Counter([event[3] for event in self.events])
+            self._routes = Counter(map(_ROUTE, self.events))
         return self._routes
 
     def newest(self) -> dict[tuple[Route, bytes | None], Event]:
         """The last event of each route and key; found once, so do not change it."""
         if self._newest is None:
-            self._newest = {(event[3], event[1]): event for event in self.events}
+            self._newest = dict(zip(map(_ROUTE_AND_KEY, self.events), self.events, strict=True))
         return self._newest
 
+    def _size(self) -> int:
+        """What the events are counted as; of each only the value is looked at, the rest is the same for a route."""
+        overhead_bytes = sum([route.overhead_bytes * count for route, count in self.routes().items()])
+        return sum(map(len, map(_VALUE, self.events))) + overhead_bytes
 
-def events_size_bytes(events: list[Event]) -> int:
-    """What a list of events is counted as in memory."""
-    return sum([len(event[0]) + event[3].overhead_bytes for event in events])
+
+_VALUE: Final = itemgetter(0)
+_ROUTE: Final = itemgetter(3)
+_ROUTE_AND_KEY: Final = itemgetter(3, 1)

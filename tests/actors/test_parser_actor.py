@@ -10,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 from ingest_actors.actors.batcher import batcher
 from ingest_actors.actors.parser import parser
 from ingest_actors.ledger import Ledger
-from ingest_actors.messages import EventBatch, FrameBatch, Route, events_size_bytes
+from ingest_actors.messages import EventBatch, FrameBatch, Route
 from ingest_actors.status import Tallies
 from ingest_actors.supervision import Line, Mailbox, RestartWindow, keep_alive
 
@@ -36,7 +36,6 @@ def parse(batch):
             events += [(frame, b"BTCUSDT", 4000, route)] * (3 if frame == b"a" else 1)
     return SimpleNamespace(
         events=events,
-        size_bytes=events_size_bytes(events),
         notices=notices,
         dropped={},
         odd=[],

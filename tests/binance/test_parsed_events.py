@@ -28,7 +28,6 @@ from exchange_frames import (
 from ingest_actors.binance.outcome import Notice
 from ingest_actors.binance.parser import EventParser
 from ingest_actors.binance.stream_table import StreamTable, TopicNames
-from ingest_actors.messages import events_size_bytes
 
 RAW, TRADES, DEPTH_TOPIC = "binance-raw-events", "binance-trades", "binance-depth"
 ETH = b',"symbol":"ETHUSDT","stream":"%b"'
@@ -233,11 +232,6 @@ def test_order_is_kept_whichever_way_each_event_goes():
     ] * 20
     types = [event[3].event_type for event in both_ways(*frames)]
     assert types == ["trade", "mini_ticker", "unparsed", "partial_depth", "reference_price"] * 20
-
-
-def test_what_is_counted_as_memory_is_what_the_events_are_counted_as():
-    parsed = parser().parse(batch(combined("ethusdt@trade", TRADE), b"x"))
-    assert parsed.size_bytes == events_size_bytes(parsed.events)
 
 
 @pytest.mark.parametrize(

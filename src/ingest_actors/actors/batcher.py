@@ -73,13 +73,17 @@ class _Collected:
         self.inbox = inbox
         self.outbox = outbox
         self.events: list[Event] = []
+        self._whole: EventBatch | None = None
+        """The one parcel that all events are of, if nothing of it is handed on: it can go as it is."""
         self._parcels: deque[tuple[int, int]] = deque()
         """Of each parcel that the events came in, how many are not handed on, and when it was received."""
 
     def add(self, parcel: EventBatch) -> None:
         self._parcels.append((len(parcel.events), parcel.received_at_ms))
         if not self.events:
-            self.events = parcel.events.copy()
+            self.events, self._whole = parcel.events, parcel
+        elif self._whole is not None:
+            self.events, self._whole = [*self.events, *parcel.events], None
         else:
             self.events.extend(parcel.events)
 
@@ -93,18 +97,20 @@ class _Collected:
 
     async def emit(self, batch_size: int, *, partial: bool = False) -> bool:
         """Hand on every full batch; with `partial` the rest too. True if anything was handed on."""
-        events = self.events
+        events, whole = self.events, self._whole
         start = 0
         while len(events) - start >= (1 if partial else batch_size):
-            chunk = events[start : start + batch_size]
-            batch = EventBatch(chunk, received_at_ms=self._parcels[0][1])
+            if whole is not None and len(events) <= batch_size:
+                batch = whole
+            else:
+                batch = EventBatch(events[start : start + batch_size], received_at_ms=self._parcels[0][1])
             await self.outbox.wait_for_room(batch)
             self.outbox.put_nowait(batch)
-            self.inbox.settle(len(chunk))
-            self._drop_front(len(chunk))
-            start += len(chunk)
+            self.inbox.settle(len(batch))
+            self._drop_front(len(batch))
+            start += len(batch)
         if start:
-            self.events = events[start:]
+            self.events, self._whole = events[start:], None
         return start > 0
 
     def _drop_front(self, count: int) -> None:

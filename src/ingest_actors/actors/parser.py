@@ -40,11 +40,6 @@ class Parsed(Protocol[N_co, O]):
         ...
 
     @property
-    def size_bytes(self) -> int:
-        """What the events are counted as in memory."""
-        ...
-
-    @property
     def odd(self) -> list[O]:
         """Events of which something before is missing, or that were there before."""
         ...
@@ -116,7 +111,7 @@ async def _parse_all(
             return
         parsed = parse(batch)
         if parsed.events:
-            result = EventBatch(parsed.events, received_at_ms=batch.received_at_ms, size_bytes=parsed.size_bytes)
+            result = EventBatch(parsed.events, received_at_ms=batch.received_at_ms)
             await outbox.wait_for_room(result)
             outbox.put_nowait(result)
             routes = result.routes()

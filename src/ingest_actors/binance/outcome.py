@@ -11,7 +11,7 @@ from ingest_actors.binance.continuity import Continuity
 from ingest_actors.binance.leads import Lead, Leads
 from ingest_actors.binance.series import Odd, Series
 from ingest_actors.binance.splice import Tails
-from ingest_actors.messages import Event, FrameBatch, Route, events_size_bytes
+from ingest_actors.messages import Event, FrameBatch, Route
 
 NOTICE_MAX_BYTES = 4096
 """How much of a message a notice repeats: more than any answer of the exchange has."""
@@ -42,8 +42,6 @@ class Parsed(NamedTuple):
 
     events: list[Event]
     """In the order of arrival; dead letters have their place among the others."""
-    size_bytes: int
-    """What the events are counted as in memory."""
     notices: list[Notice]
     odd: list[Odd]
     """Events that do not go on where their series ended; see `ingest_actors.binance.continuity`."""
@@ -121,5 +119,4 @@ class Outcome:
 
     def parsed(self) -> Parsed:
         """All of it."""
-        size_bytes = events_size_bytes(self.events)
-        return Parsed(self.events, size_bytes, self.notices, self.odd, self.future_timestamps, self.dropped)
+        return Parsed(self.events, self.notices, self.odd, self.future_timestamps, self.dropped)

@@ -1,7 +1,16 @@
-"""What became of a batch inside the sink: which of its records are handed over, and how many are not reported yet."""
+"""What became of a batch inside the sink: which of its records are handed over, and how many are not reported yet.
+
+A delivery report for each record is what a client is taught to ask for, and it costs more than handing the record over:
+a `Message` with copies of topic, key and value is made for it. All that is wanted of a report that is good is that it
+was there. So the producers are told to report failures alone (``delivery.report.only.error``), and each record carries
+the same `Receipt` as its callback. The client has to keep that object for as long as the fate of the record is open,
+and lets go of it when it is settled; so the references to it are the records that are not settled, counted by CPython
+itself. What fails is reported before its reference goes.
+"""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -32,68 +41,80 @@ class Failure(NamedTuple):
     partition: int
 
 
+class Receipt:
+    """What the client holds of a batch, once for each record whose fate is open; called for those that come back."""
+
+    __slots__ = ("failed", "failing")
+
+    def __init__(self, failing: list[KafkaError]) -> None:
+        self.failed: list[tuple[KafkaError, Message]] = []
+        self.failing = failing
+
+    def __call__(self, error: KafkaError | None, message: Message) -> None:
+        """A record came back."""
+        if error is not None:
+            self.failed.append((error, message))
+            self.failing.append(error)
+
+
 class Accepted:
     """One batch, from the first record handed over to its acknowledgement.
 
     Args:
         batch: as it was offered.
         serial: rises with each batch; the order of the records of different batches.
-        failing: the batch adds itself whenever a record is given back.
+        failing: gets the error of each record that is given back.
         refused: events that are not to be written, by position.
         todo: the records that are to be written; all when left out.
 
     Attributes:
-        left: records handed over and not reported by librdkafka yet. The delivery callback counts it down.
         complete: whether all records have been handed over once.
         owed: records that were given back and must be handed over again.
         refused: as above; `refuse` adds to it.
     """
 
     __slots__ = (
-        "_failed", "_failing", "_lookup", "_next", "_todo", "accepted_at_s", "batch", "complete", "left", "owed",
-        "refused", "serial",
+        "_held_by_us", "_lookup", "_next", "_receipt", "_todo", "accepted_at_s", "batch", "complete", "owed", "refused",
+        "serial",
     )  # fmt: skip
 
     def __init__(
         self,
         batch: EventBatch,
         serial: int,
-        failing: list[Accepted],
+        failing: list[KafkaError],
         *,
         refused: dict[int, Refusal] | None = None,
         todo: list[RecordId] | None = None,
     ) -> None:
         self.batch = batch
         self.serial = serial
-        self.left = 0
         self.complete = False
         self.owed: set[RecordId] = set()
         self.refused = refused or {}
         self.accepted_at_s = time.monotonic()
-        self._failing = failing
         self._next = RecordId(0, 0)
         self._todo = todo
         if todo is None and self.refused:
             self._todo = [record for record in _records(batch) if record.position not in self.refused]
-        self._failed: list[tuple[KafkaError, Message]] = []
         self._lookup: dict[tuple[str, bytes], list[RecordId]] | None = None
+        self._receipt = Receipt(failing)
+        self._held_by_us = sys.getrefcount(self._receipt)
 
-    def on_delivery(self, error: KafkaError | None, message: Message) -> None:
-        """Librdkafka's report of one record; called for each, so it does next to nothing."""
-        self.left -= 1
-        if error is not None:
-            self._failed.append((error, message))
-            self._failing.append(self)
+    @property
+    def left(self) -> int:
+        """Records handed over and not reported by librdkafka yet."""
+        return sys.getrefcount(self._receipt) - self._held_by_us
 
     @property
     def settled(self) -> bool:
         """Whether nothing is outstanding any more."""
-        return self.complete and not (self.left or self._failed or self.owed)
+        return self.complete and not (self.left or self._receipt.failed or self.owed)
 
     @property
-    def failing(self) -> bool:
-        """Whether records were given back that nobody has taken note of."""
-        return bool(self._failed)
+    def failing(self) -> list[KafkaError]:
+        """Of the records that were given back and that nobody has taken note of."""
+        return [error for error, _ in self._receipt.failed]
 
     def hand_over(self, produce: Produce, events_max: int) -> int:
         """Hand over the next events; sets `complete` after the last.
@@ -109,22 +130,22 @@ class Accepted:
             return self._hand_over_selected(produce, events_max)
         events = self.batch.events
         position, skip = self._next
-        on_delivery = self.on_delivery
+        receipt = self._receipt
         sent = index = 0
         try:
             for value, key, timestamp_ms, route in events[position : position + events_max]:
                 headers = route.headers
                 for topic in route.topics[skip:] if skip else route.topics:
                     if headers:
-                        produce(topic, value, key, -1, on_delivery, None, timestamp_ms, list(headers))
+                        produce(topic, value, key, -1, receipt, None, timestamp_ms, list(headers))
                     else:
-                        produce(topic, value, key, -1, on_delivery, None, timestamp_ms)
+                        produce(topic, value, key, -1, receipt, None, timestamp_ms)
                     index += 1
                 sent += index
                 index = skip = 0
                 position += 1
         finally:
-            self.left += sent + index
+            del receipt  # or the traceback of an error would hold it
             self._next = RecordId(position, skip + index)
         self.complete = position >= len(events)
         return sent
@@ -134,11 +155,10 @@ class Accepted:
         value, key, timestamp_ms, route = self.batch.events[record.position]
         topic = route.topics[record.topic_index]
         if route.headers:
-            produce(topic, value, key, partition, self.on_delivery, None, timestamp_ms, list(route.headers))
+            produce(topic, value, key, partition, self._receipt, None, timestamp_ms, list(route.headers))
         else:
-            produce(topic, value, key, partition, self.on_delivery, None, timestamp_ms)
+            produce(topic, value, key, partition, self._receipt, None, timestamp_ms)
         self.owed.discard(record)
-        self.left += 1
 
     def refuse(self, refusal: Refusal) -> None:
         """Write no more of an event, in none of its topics."""
@@ -150,10 +170,10 @@ class Accepted:
     def take_failures(self) -> list[Failure]:
         """What librdkafka gave back since the last call, in the order of handing over; all of it is owed from now."""
         failures = []
-        for error, message in self._failed:
+        for error, message in self._receipt.failed:
             record = self._identify(message)
             failures.append(Failure(record, error.code(), error.str(), message.partition() or 0))
-        self._failed = []
+        self._receipt.failed = []
         self._lookup = None
         self.owed.update(failure.record for failure in failures)
         return sorted(failures)

@@ -50,7 +50,7 @@ class Attempt:
         cause: the last error, for people.
         fenced: whether the producer was.
         errors: troubles so far.
-        failing: parts of batches of which records came back.
+        failing: errors of records that came back.
     """
 
     def __init__(self, handle: TransactionalHandle, health: Health, *, left: Callable[[], int]) -> None:
@@ -60,7 +60,7 @@ class Attempt:
         self.cause = ""
         self.fenced = False
         self.errors = 0
-        self.failing: list[Accepted] = []
+        self.failing: list[KafkaError] = []
         self._health = health
         self._left = left
 

@@ -87,6 +87,8 @@ def producer_options(
         "partitioner": "murmur2_random",
         # Nothing expires: what was accepted is kept until it is acknowledged or refused for good.
         "message.timeout.ms": 0,
+        # What is written is known without: see `accepted`. Those who want to be told ask for it.
+        "delivery.report.only.error": True,
         "retries": 2_147_483_647,
         "message.max.bytes": min(max(largest, least), most),
         # The broker's bound is on a whole batch, so the smallest topic's rules: the batch is one refused request.

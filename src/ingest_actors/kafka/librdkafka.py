@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
 from ingest_actors.errors import SinkBroken
 from ingest_actors.kafka.accepted import Accepted, RecordId
@@ -98,7 +98,7 @@ class LibrdkafkaSink:
         self._serial = 0
         self._interrupted: dict[int, Accepted] = {}
         self._order: deque[Accepted] = deque()
-        self._failing: list[Accepted] = []
+        self._failing: list[KafkaError] = []
         self._known: dict[int, tuple[Accepted, list[RecordId]]] = {}
         self._recovery: Recovery | None = None
         self._recovering = trio.Lock()
@@ -201,17 +201,19 @@ class LibrdkafkaSink:
         What is known to be written is remembered: of a batch that is offered again only the rest is sent. Nothing is
         known of records whose outcome was never told; those may come twice.
         """
-        batches = self._batches()
+        # All this before the producers go: they let go of every record, be it written or not.
+        self._known |= {
+            id(batch.batch): (batch, sorted({*batch.owed, *batch.remaining()}))
+            for batch in self._batches()
+            if not batch.left
+        }
+        self._interrupted = {}
+        self._order = deque()
+        if self._replies is not None:
+            self._replies.clear()
         if self._recovery is not None:
             await self._recovery.aclose()
         await self._handle.aclose()
-        self._known = {
-            id(batch.batch): (batch, sorted({*batch.owed, *batch.remaining()})) for batch in batches if not batch.left
-        }
-        self._interrupted = {}
-        if self._replies is not None:
-            self._replies.clear()
-        self._order = deque()
         self._failing = []
         self._recovery = None
         self._broken = None
@@ -336,7 +338,7 @@ class LibrdkafkaSink:
                 raise
             self._recovery = None
             self._seen = None
-            self._failing[:] = [batch for batch in self._batches() if batch.failing]
+            self._failing[:] = [error for batch in self._batches() for error in batch.failing]
 
     def _make_handle(self, careful: bool) -> ProducerHandle:  # noqa: FBT001 - also used as a Callable
         options = self._make_options(self._limits) | (CAREFUL_OPTIONS if careful else {})

@@ -49,6 +49,7 @@ async def open_state(
             "enable.gapless.guarantee": False,
             "max.in.flight.requests.per.connection": 1,
             "message.timeout.ms": STATE_TIMEOUT_MS,
+            "delivery.report.only.error": False,
             "queue.buffering.max.kbytes": QUEUE_KBYTES,
             "queue.buffering.max.messages": 100_000,
         }

@@ -6,6 +6,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+from confluent_kafka import KafkaError
+
 from ingest_actors.kafka.accepted import Accepted, RecordId
 from ingest_actors.kafka.letters import Letters
 from ingest_actors.kafka.limits import Limits
@@ -49,7 +51,7 @@ class Parcel:
         self.attempt = -1
         return self
 
-    def begin(self, attempt: int, failing: list[Accepted], limits: Limits) -> None:
+    def begin(self, attempt: int, failing: list[KafkaError], limits: Limits) -> None:
         """Get ready to be written from the first record on, without what is refused.
 
         Raises:

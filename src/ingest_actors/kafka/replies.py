@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from confluent_kafka import KafkaError
+
 from ingest_actors.kafka.accepted import Accepted, RecordId
 from ingest_actors.kafka.letters import Letter, Letters
 from ingest_actors.kafka.limits import Limits
@@ -28,7 +30,7 @@ class Replies:
         """Those under way."""
         return [written for _, written in self._waiting.values()]
 
-    def to(self, accepted: Accepted, failing: list[Accepted], limits: Limits, serial: int) -> Accepted:
+    def to(self, accepted: Accepted, failing: list[KafkaError], limits: Limits, serial: int) -> Accepted:
         """The dead letters of a batch that is settled but for what was refused; settled themselves when it is done.
 
         Args:

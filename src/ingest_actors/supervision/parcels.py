@@ -33,18 +33,18 @@ class Entry(Generic[P]):
     """A parcel in a mailbox, or what is left of it.
 
     Attributes:
-        parcel: the items that are not settled.
         items: how many those are.
-        size_bytes: what they are counted as.
+        size_bytes: what they are counted as; of a parcel settled in part, its share by the number of items.
         strikes: how many lives ended with this parcel as the last one taken.
         isolated: whether it is a single item out of a parcel that was split for its strikes.
         poison: whether it is a single item that ended too many lives by itself.
     """
 
-    __slots__ = ("isolated", "items", "parcel", "poison", "size_bytes", "strikes")
+    __slots__ = ("_gone", "_parcel", "isolated", "items", "poison", "size_bytes", "strikes")
 
     def __init__(self, parcel: P, *, isolated: bool = False) -> None:
-        self.parcel = parcel
+        self._parcel = parcel
+        self._gone = 0
         self.items = len(parcel)
         self.size_bytes = parcel.size_bytes
         self.strikes = 0
@@ -56,13 +56,25 @@ class Entry(Generic[P]):
         """Whether it must be alone on lease, so that the next crash tells whose fault it was."""
         return self.isolated or self.strikes > 0
 
+    @property
+    def parcel(self) -> P:
+        """The items that are not settled."""
+        if self._gone:
+            _, self._parcel = self._parcel.split(self._gone)
+            self._gone = 0
+        return self._parcel
+
     def drop_front(self, count: int) -> int:
-        """Forget the first `count` items (less than all); returns the bytes that this gives back."""
-        before = self.size_bytes
-        _, self.parcel = self.parcel.split(count)
+        """Forget the first `count` items (less than all); returns the bytes that this gives back.
+
+        The parcel is split when somebody asks for it, which is seldom: mostly the rest is settled soon as well, and a
+        parcel that is settled in seven parts would be copied six times.
+        """
+        freed_bytes = self.size_bytes * count // self.items
+        self._gone += count
         self.items -= count
-        self.size_bytes = self.parcel.size_bytes
-        return before - self.size_bytes
+        self.size_bytes -= freed_bytes
+        return freed_bytes
 
     def strike(self, strikes_max: int) -> list[Entry[P]]:
         """Note that it ended a life; returns what stands in its place: itself, or its items one by one."""
