@@ -5,6 +5,7 @@
 
 Markers, each on a line of its own or within one, closed by ``<!-- /bench -->``:
 
+    <!-- bench:parts -->              every part: what it says of itself, its table, its picture
     <!-- bench:table pipeline -->     the part's table, and how often and on what it was taken
     <!-- bench:plot pipeline -->      its picture
     <!-- bench:bars -->               what must be reached, and whether it is; with names: of these parts alone
@@ -74,6 +75,12 @@ def bars(results: Sequence[Mapping[str, Any]]) -> str:
     return markdown(("what", "figure", "bar", "met"), rows, words=(0, 2, 3)) if rows else "No bars in these parts."
 
 
+def prose(module: ModuleType) -> str:
+    """What a part's docstring says, without the commands in it."""
+    lines = [line for line in (module.__doc__ or "").splitlines() if not line.startswith("    ")]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
 def taken_on(result: Mapping[str, Any]) -> str:
     """The machine, in one line."""
     about = result["about"]
@@ -107,6 +114,15 @@ class Documents:
             return f"{opening}{inner}{closing}"
 
         return MARKER.sub(replaced, text)
+
+    def _parts(self, *, place: Path) -> str:
+        sections = [
+            f"### {name}\n\n{prose(module)}{self._table(name, place=place)}{self._plot(name, place=place).lstrip()}"
+            if name in self._results
+            else f"### {name}\n\n{prose(module)}{self._nothing(name)}"
+            for name, module in self._modules.items()
+        ]
+        return "\n\n" + "".join(sections)
 
     def _table(self, name: str, *, place: Path) -> str:
         del place

@@ -93,6 +93,15 @@ def test_a_document_gets_what_its_markers_name_and_keeps_everything_else():
     assert documents.fill(filled, BENCH / "README.md") == filled
 
 
+def test_every_part_says_in_the_document_what_its_own_text_says():
+    text = """Something alone.\n\n    python bench/part_some.py\n\nThe rest\nof it.\n"""
+    documents = script("report").Documents({"some": a_part(__doc__=text)}, {})
+    assert documents.fill("<!-- bench:parts --><!-- /bench -->", BENCH / "README.md") == (
+        "<!-- bench:parts -->\n\n### some\n\nSomething alone.\n\nThe rest\nof it.\n\n"
+        "Not measured yet: `make bench PART=some`.\n\n<!-- /bench -->"
+    )
+
+
 def test_an_unmet_bar_is_shown_with_its_figure_and_what_stands_in_the_way():
     bar = script("part").bar
     found = [

@@ -79,7 +79,7 @@ class _Track:
     """What the fast way knows of a stream, from an event of it that went the slow way."""
 
     __slots__ = (
-        "braces", "first", "heard", "identity", "key", "name",
+        "braces", "first", "heard", "identity", "ids", "key", "name",
         "offset", "prefix", "route", "series", "suffix", "symbol",
     )  # fmt: skip
 
@@ -93,6 +93,7 @@ class _Track:
         self.suffix = lane.suffix
         self.route = lane.route
         self.braces = lane.kind.braces
+        self.ids = f"{lane.kind.first_field}{(*lane.kind.id_fields, 'E')[0]}"
         self.identity: Callable[[Fields], Any] = attrgetter((*lane.kind.id_fields, "E")[0])
         self.first: Callable[[Fields], Any] = attrgetter(lane.kind.first_field or (*lane.kind.id_fields, "E")[0])
         self.series: Series | Lead | None = lane.series
@@ -183,7 +184,7 @@ class EventParser:
                     self._parse_slowly(run, outcome)
         return outcome.parsed()
 
-    def _parse_run(self, frames: list[bytes], outcome: Outcome) -> bool:  # noqa: C901, PLR0912 - it is the hot loop
+    def _parse_run(self, frames: list[bytes], outcome: Outcome) -> bool:  # noqa: C901, PLR0912, PLR0915 - it is the hot loop
         """Parse frames together; False, and nothing done, when one of them is of no form that can be."""
         joined = b"\n".join(frames)
         if b" " in joined or b"\t" in joined or b"\r" in joined:
@@ -208,9 +209,20 @@ class EventParser:
                 or data.__class__ is not Fields
                 or data.s != track.symbol
                 or data.e != track.name
-                or (number := track.identity(data)).__class__ is not int
                 or not (frame[track.offset] == _OPENS and frame[-2] == _CLOSES if flat else track.fits(frame))
             ):
+                self._parse_one(frame, outcome, envelope.stream)
+                continue
+            ids = track.ids
+            first: Any
+            number: Any
+            if ids == "Uu":  # the names of most events stand here for themselves, which saves two calls for each
+                first, number = data.U, data.u
+            elif ids == "a":
+                first = number = data.a
+            else:
+                first, number = track.first(data), track.identity(data)
+            if number.__class__ is not int:
                 self._parse_one(frame, outcome, envelope.stream)
                 continue
             track.heard = mark
@@ -225,7 +237,6 @@ class EventParser:
                 continue
             if not series.touched:
                 touch(series)  # type: ignore[arg-type]  # a `Lead` is never untouched
-            first = track.first(data)
             if first == series.staged and first.__class__ is int and first <= number:
                 series.staged = number + 1
                 series.latest_ms = time
