@@ -1,12 +1,13 @@
 """One run of the guard: the pipeline, or the naive one, fed from memory, into a real broker by a real librdkafka.
 
-    python bench/guard_run.py ours 127.0.0.1:9092 100000    # KAFKA_TOPIC_* say where to
+    python bench/guard_run.py ours 127.0.0.1:9092 100000 0      # KAFKA_TOPIC_* say where to
 The stream beneath the WebSocket is an object in this process: it shakes hands, answers the subscription, and then has
 chunks of frames that were made beforehand, always of the same size. So neither an exchange nor the kernel's buffers
 have a say in what a message costs. Everything above it is what runs in production: the tap, the mailboxes, continuity,
 the ledger, batches, the sink and every acknowledgement.
 
-Prints one line of JSON: messages, and the CPU time of this process from the first chunk to the last acknowledgement.
+Prints one line of JSON: CPU time a message, of this process and of its main thread, from the first chunk to the last
+acknowledgement. The last argument burns so many us of it a message, to see that the guard sees it.
 """
 
 from __future__ import annotations
@@ -38,13 +39,15 @@ RUN_MAX_S = 120.0
 class Exchange(trio.abc.Stream):
     """The exchange's end and the way to it, in one: what is sent is answered, then it has all its chunks."""
 
-    def __init__(self, messages: int) -> None:
+    def __init__(self, messages: int, burden_us: float) -> None:
         self._chunks = make_chunks(messages)
+        self._burden_s = burden_us * 1e-6 * messages / len(self._chunks)
         self._asked = b""
         self._answers: deque[bytes] = deque()
         self._wake = trio.Event()
         self._open = False
         self.began_cpu_s = 0.0
+        self.began_own_s = 0.0
 
     async def connect(self, *_address: object) -> Exchange:
         """As a `Connector`."""
@@ -66,7 +69,7 @@ class Exchange(trio.abc.Stream):
             self._answers.append(text_frame(b'{"result":null,"id":1}'))
             self._answers.extend(self._chunks)
             self._chunks = []
-            self.began_cpu_s = time.process_time()
+            self.began_cpu_s, self.began_own_s = time.process_time(), time.thread_time()
         self._wake.set()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -76,6 +79,9 @@ class Exchange(trio.abc.Stream):
             self._wake = trio.Event()
             await self._wake.wait()
         data = self._answers.popleft()
+        until_s = time.thread_time() + self._burden_s
+        while self._burden_s and time.thread_time() < until_s:
+            pass
         if max_bytes is not None and len(data) > max_bytes:
             self._answers.appendleft(data[max_bytes:])
             data = data[:max_bytes]
@@ -154,12 +160,13 @@ async def naive(exchange: Exchange, messages: int) -> None:
 
 
 def tell(messages: int, exchange: Exchange) -> None:
-    cpu_s = time.process_time() - exchange.began_cpu_s
-    print(json.dumps({"messages": messages, "cpu_us_per_message": round(cpu_s / messages * 1e6, 3)}), flush=True)
+    cpu_s, own_s = time.process_time() - exchange.began_cpu_s, time.thread_time() - exchange.began_own_s
+    costs = {"cpu_us_per_message": cpu_s, "own_us_per_message": own_s}
+    print(json.dumps({name: round(cost / messages * 1e6, 3) for name, cost in costs.items()}), flush=True)
 
 
 async def main() -> None:
-    who, servers, messages = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    who, servers, messages, burden_us = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
     os.environ |= {
         "BINANCE_WS_URL": "ws://exchange.test",
         "BINANCE_REST_URL": "http://exchange.test",
@@ -169,7 +176,7 @@ async def main() -> None:
         "HTTP_PORT": "off",
         "LOG_LEVEL": "WARNING",
     }
-    await {"ours": ours, "naive": naive}[who](Exchange(messages), messages)
+    await {"ours": ours, "naive": naive}[who](Exchange(messages, burden_us), messages)
 
 
 if __name__ == "__main__":

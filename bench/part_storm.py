@@ -1,4 +1,4 @@
-"""The storm: every connection is cut in the same instant. How soon does everything flow again, and what is missing then?
+"""The storm: every connection is cut in the same instant. How soon does all flow again, and what is missing then?
 
     python bench/part_storm.py
     python bench/part_storm.py --quick
