@@ -7,7 +7,8 @@ Every client is started anew, in turn, against one simulated exchange and one br
 consumer waits on the raw topic, so that the moment at which the broker shows the record ends a run, not what a client
 says. The market is busy, so that nobody waits for an event: the next one is milliseconds away.
 
-The rounds alternate, and what begins changes from round to round. *again* starts the service under a name that has
+The rounds alternate, and what begins changes from round to round. *same* is the script with the packages that the
+service imports, *bare* the same with those alone that it needs itself. *again* starts the service under a name that has
 state in Kafka, *first* under a new one.
 """
 
@@ -30,11 +31,18 @@ from typing import Any, Self
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from harness import BENCH, Failed, Process, broker, clean_env, machine, print_table, show, summarise
+from harness import BENCH, Failed, Process, clean_env, machine, print_table, show
+from part import Bench, bar, ratio, spreads
 
 NAME = "startup"
 ABOUT = "from the start of the process to the first record in Kafka"
 CLIENTS = ("same", "bare", "first", "again")
+OURS = {"first": "a new name", "again": "a name with state"}
+COLUMNS = {
+    "seconds": ("s to the first record", 2),
+    "cpu_s": ("CPU s until then", 2),
+    "times_same": ("times the script with the same imports", 2),
+}
 BAR = 2.0
 """Most that the service may take, as a multiple of the script that imports the same packages."""
 
@@ -155,37 +163,29 @@ def parts(servers: str, delivery: str, logs: Path) -> Iterator[tuple[dict[str, s
         AdminClient({"bootstrap.servers": servers}).delete_topics(list(topics.values()))
 
 
-def measure(servers: str, *, rounds: int, delivery: str = "at_least_once") -> dict[str, Any]:
+def measure(bench: Bench, rounds: int, delivery: str) -> dict[str, Any]:
     """All clients in turn, once more than so many times: the first round warms up and does not count."""
     rows = []
-    with tempfile.TemporaryDirectory(prefix="startup-") as logs, parts(servers, delivery, Path(logs)) as (env, first):
+    with parts(bench.servers, delivery, bench.logs) as (env, first):
         for number in range(rounds + 1):
             turn = number % len(CLIENTS)
             for client in CLIENTS[turn:] + CLIENTS[:turn]:
-                row = run_once(client, number, env, first, Path(logs) / f"{client}-{number}.log")
+                row = run_once(client, number, env, first, bench.logs / f"startup-{client}-{number}.log")
                 if number:
                     rows.append(row)
-                    print(json.dumps(row), file=sys.stderr, flush=True)
-    return {"rows": rows, **conclude(rows)}
+                    bench.tell(row)
+    ratios = {client: ratio(rows, "seconds", client, "same") for client in CLIENTS}
+    summary = spreads(rows, ("seconds", "cpu_s"))
+    for client, spread in ratios.items():
+        summary[client]["times_same"] = spread
+    name = "start-up to the first record in Kafka, times the script with the same imports"
+    bars = [bar(f"{name}: {what}", round(ratios[client]["median"], 3), at_most=BAR) for client, what in OURS.items()]
+    return {"rows": rows, "summary": {client: summary[client] for client in CLIENTS}, "bars": bars}
 
 
-def conclude(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Medians, and the ratio of each round: what hits a round hits both sides of it."""
-    summary: dict[str, Any] = {}
-    seconds = {(row["client"], row["round"]): row["seconds"] for row in rows}
-    for client in CLIENTS:
-        own = [row for row in rows if row["client"] == client]
-        summary[client] = {key: summarise([row[key] for row in own]) for key in ("seconds", "cpu_s")}
-        ratios = [row["seconds"] / seconds["same", row["round"]] for row in own]
-        summary[client]["times_same"] = summarise(ratios)
-    figure = statistics.median([summary[client]["times_same"]["median"] for client in ("first", "again")])
-    bar = {"name": "start-up to the first record, times the script", "figure": round(figure, 3), "bar": BAR}
-    return {"summary": summary, "bars": [bar | {"met": figure <= BAR}]}
-
-
-def run(bench: Any) -> dict[str, Any]:
+def run(bench: Bench) -> dict[str, Any]:
     """For the suite."""
-    return measure(bench.bootstrap_servers, rounds=4 if bench.quick else 12)
+    return measure(bench, bench.rounds(12), "at_least_once")
 
 
 def plot(result: dict[str, Any], axes: Any) -> None:
@@ -198,30 +198,32 @@ def plot(result: dict[str, Any], axes: Any) -> None:
     axes.set_ylabel("s to the first record in Kafka")
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10, help="starts of each client that count (default: 10)")
     parser.add_argument("--delivery", default="at_least_once", choices=("at_least_once", "exactly_once"))
     parser.add_argument("--bootstrap-servers", help="brokers to use; default: a dev-broker of its own")
     parser.add_argument("--json", type=Path, help="write everything there")
     options = parser.parse_args()
-    with broker(options.bootstrap_servers) as (servers, kafka):
-        about = machine() | {"kafka": kafka, "delivery": options.delivery}
-        result = measure(servers, rounds=options.rounds, delivery=options.delivery)
+    with tempfile.TemporaryDirectory(prefix="startup-") as logs:
+        bench = Bench(Path(logs), bootstrap_servers=options.bootstrap_servers)
+        try:
+            result = measure(bench, options.rounds, options.delivery)
+        finally:
+            bench.close()
     rows = [
-        (client, show(figures["seconds"], 2), show(figures["cpu_s"], 2), show(figures["times_same"], 2))
+        (client, *(show(figures[name], digits) for name, (_, digits) in COLUMNS.items()))
         for client, figures in result["summary"].items()
     ]
-    print_table(("client", "s to the first record", "CPU s until then", "times the script"), rows)
-    print("\n" + json.dumps(result["bars"]))
-    print("\n" + "\n".join(f"{name}: {value}" for name, value in about.items()))
+    print_table(("client", *(heading for heading, _ in COLUMNS.values())), rows)
+    print("\n" + json.dumps(result["bars"], indent=1))
+    print("\n" + "\n".join(f"{name}: {value}" for name, value in machine().items()))
     if options.json:
-        options.json.write_text(json.dumps(result | {"about": about}, indent=1) + "\n")
-    return 0
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        main()
     except Failed as failure:
         sys.exit(f"failed: {failure}")
