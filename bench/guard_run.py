@@ -1,6 +1,7 @@
 """One run of the guard: the pipeline, or the naive one, fed from memory, into a real broker by a real librdkafka.
 
     python bench/guard_run.py ours 127.0.0.1:9092 100000 0      # KAFKA_TOPIC_* say where to
+
 The stream beneath the WebSocket is an object in this process: it shakes hands, answers the subscription, and then has
 chunks of frames that were made beforehand, always of the same size. So neither an exchange nor the kernel's buffers
 have a say in what a message costs. Everything above it is what runs in production: the tap, the mailboxes, continuity,
