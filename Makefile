@@ -8,6 +8,7 @@ PEERS := .venv-peers
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+GUARD_ARGS ?=
 BENCH_ARGS ?=
 PART ?=
 COVERAGE_MIN := 90
@@ -17,7 +18,7 @@ TWO := -n 2 --dist loadfile
 PROOFS := INGEST_KILLS=100 INGEST_BROKER_KILLS=10 INGEST_NODE_KILLS=10 INGEST_PAUSE_SECONDS=120 \
     INGEST_REST_DOWN_SECONDS=60 INGEST_ROTATIONS=3
 
-.PHONY: help demo test test-peers prove lint format bench dist clean
+.PHONY: help demo test test-peers prove lint format bench guard dist clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -54,6 +55,9 @@ format: $(VENV)/.installed-test  ## put the code into its style
 # PART names one or more of the parts (make bench PART=latency); BENCH_ARGS=--quick gives a look in some minutes.
 bench: $(VENV)/.installed-bench  ## how fast it is, beside what others write; about half an hour
 	$(BIN)/python bench/suite.py $(PART) $(BENCH_ARGS)
+
+guard: $(VENV)/.installed-test  ## whether a message still costs what it did, beside the naive pipeline; a minute
+	$(BIN)/python bench/guard.py $(GUARD_ARGS)
 
 dist: $(VENV)/.installed-test  ## a wheel and a source archive, in dist/
 	$(PIP) build

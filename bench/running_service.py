@@ -86,6 +86,13 @@ class RunningService:
             by_label("connections"), by_label("streams"),
         )  # fmt: skip
 
+    def gauge(self, wanted: str) -> float:
+        """One metric that has no labels, or the sum over its labels."""
+        self._process.check()
+        with urllib.request.urlopen(f"{self._url}/metrics", timeout=30) as answer:
+            samples = _SAMPLE.findall(answer.read().decode())
+        return sum(float(value) for name, _, value in samples if name == wanted)
+
     def looks(self, seconds: float) -> Iterator[Look]:
         """What is seen in so many seconds, twice a second."""
         until_s = time.monotonic() + seconds

@@ -1,5 +1,7 @@
 """What the settings amount to is asked of the exchange; named symbols do without an answer, patterns do not."""
 
+import ssl
+
 import httpx
 import pytest
 import trio
@@ -7,6 +9,7 @@ import trio
 from ingest_actors.binance.rest_errors import RequestRefused
 from ingest_actors.errors import ExchangeUnreachable, SettingsError
 from ingest_actors.network import real_network
+from ingest_actors.proxies import Proxies
 from ingest_actors.settings import Settings
 
 LISTED = {"symbols": [{"symbol": name, "status": "TRADING"} for name in ("BTCUSDT", "ETHUSDT", "BTCEUR")]}
@@ -78,3 +81,14 @@ async def test_symbols_of_which_none_is_listed_are_refused_with_the_nearest():
 async def test_every_endpoint_has_its_url():
     network = real_network(Settings(binance_ws_url="wss://a:9443,ws://b/"), clock_ms=lambda: 0)
     assert list(network.endpoints) == ["wss://a:9443/stream", "ws://b/stream"]
+
+
+async def test_authorities_are_read_once_for_all_rest_clients_and_not_before_the_first(monkeypatch):
+    contexts, real = [], ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", lambda: contexts.append(real()) or contexts[-1])
+    network = real_network(Settings(binance_rest_url="https://a.test"), clock_ms=lambda: 0, proxies=Proxies({}))
+    assert contexts == []
+    async with network.open_rest() as first, network.open_rest() as second:
+        used = {id(client._http._transport._pool._ssl_context) for client in (first, second)}
+    assert used == {id(context) for context in contexts}
+    assert len(contexts) == 1

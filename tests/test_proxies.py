@@ -1,5 +1,7 @@
 """Which proxy leads where: as httpx decides, for the WebSocket and for REST alike; nobody's password is shown."""
 
+import ssl
+
 import httpx
 import pytest
 from hypothesis import given
@@ -167,6 +169,34 @@ def test_a_direct_port_beside_a_proxied_one_of_the_same_host_stays_direct():
     client = open_client(bases, proxies=Proxies({"ALL_PROXY": PROXY, "NO_PROXY": "a.test:8443"}), timeout_s=1)
     ways = [client._transport_for_url(httpx.URL(base)) is client._transport for base in bases]
     assert ways == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("bases", "environ", "read"),
+    [
+        (["http://a.test", "http://[::1]:80"], {}, 0),
+        (["http://a.test"], {"HTTP_PROXY": "http://p.test:1"}, 0),
+        (["http://a.test"], {"HTTP_PROXY": "https://p.test:1"}, 1),
+        (["http://a.test", "https://b.test"], {}, 1),
+        (["HTTPS://b.test"], {}, 1),
+        (["https://b.test"], {"HTTPS_PROXY": PROXY}, 1),
+    ],
+)
+def test_authorities_are_read_only_where_somebody_speaks_tls(bases, environ, read):
+    contexts = []
+
+    def trusted():
+        contexts.append(ssl.create_default_context())
+        return contexts[-1]
+
+    open_client(bases, proxies=Proxies(environ), timeout_s=1, trusted=trusted)
+    assert len(contexts) == read
+
+
+def test_where_nobody_speaks_tls_nobody_is_trusted():
+    client = open_client(["http://a.test"], proxies=Proxies({}), timeout_s=1)
+    context = client._transport._pool._ssl_context
+    assert (context.verify_mode, context.check_hostname, context.get_ca_certs()) == (ssl.CERT_REQUIRED, True, [])
 
 
 @given(st.text(), st.text())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import httpx
 
@@ -89,6 +90,7 @@ def real_network(
         budget=budget,
         transport=rest_transport,
         proxies=proxies,
+        trusted=cache(ssl.create_default_context),  # read once for all clients, when the first one needs it
     )
 
     def way(url: str) -> str:

@@ -23,7 +23,6 @@ from ingest_actors.protocols import FrameTape, Sink
 from ingest_actors.proxies import Proxies
 from ingest_actors.settings import Settings
 from ingest_actors.sources import RECONNECT_MAX_S
-from ingest_actors.spool import SpoolingSink, with_spool
 from ingest_actors.status import Status
 from ingest_actors.summary import get_metrics
 from ingest_actors.supervision import Backoff
@@ -313,8 +312,10 @@ class Service:
 
         What is left in the spool counts as written: whoever resumes goes on behind it.
         """
-        if not self._spools:
+        if not self._spools or self.settings.spool_dir is None:
             return sink
+        from ingest_actors.spool import SpoolingSink, with_spool  # noqa: PLC0415 - a database only for who asks
+
         before = self._resumed or Resumed({})
         marks = ResumeState.of(self.settings.instance_name, before.marks)
         spool = await with_spool(

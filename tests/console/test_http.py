@@ -11,6 +11,7 @@ import trio
 
 from ingest_actors.console import app as app_module
 from ingest_actors.console import http as http_module
+from ingest_actors.console import server as server_module
 from ingest_actors.console.heartbeat import Heartbeat
 from ingest_actors.console.http import http_url, listen, serve_http
 from ingest_actors.errors import HttpUnavailable, IngestError
@@ -357,7 +358,7 @@ async def test_a_server_that_crashes_is_started_again_on_the_same_port(status, n
         def exception(self, event, **fields):
             logged.append((event, fields["error"]))
 
-    crash, real, lives = trio.Event(), http_module.worker_serve, []
+    crash, real, lives = trio.Event(), server_module.worker_serve, []
 
     async def crashing(*args, **options):
         lives.append(None)
@@ -366,7 +367,7 @@ async def test_a_server_that_crashes_is_started_again_on_the_same_port(status, n
             raise ZeroDivisionError
         await real(*args, **options)
 
-    monkeypatch.setattr(http_module, "worker_serve", crashing)
+    monkeypatch.setattr(server_module, "worker_serve", crashing)
     monkeypatch.setattr(http_module, "RESTART_S", 0.01)
     monkeypatch.setattr(http_module, "log", Log())
     url = await serve(nursery, lambda: status)

@@ -14,7 +14,7 @@ import trio
 from ingest_actors.binance.backfill import AggregateRow, TradeRow
 from ingest_actors.binance.endpoint import REST_PATH, Endpoints
 from ingest_actors.binance.rest_errors import RequestRefused, answered_badly, failed_to_ask, kept_away, refused
-from ingest_actors.binance.rest_ways import open_client
+from ingest_actors.binance.rest_ways import Trusted, open_client
 from ingest_actors.binance.standing import BANNED, REFUSED_DELAY_S, REFUSING, asked_wait_s
 from ingest_actors.binance.watched_stream import Activity
 from ingest_actors.binance.weight import WeightBudget
@@ -86,11 +86,13 @@ class RestClient:
         transport: instead of the network, for tests.
         proxies: which addresses are asked through a proxy; None = as the environment has it now.
         timeout_s: for each request as a whole.
+        trusted: makes what certificates are verified with; None = the system's authorities, or those of
+            ``SSL_CERT_FILE``.
 
     Attributes:
         used_weight: what the exchange says that this address has used of the current minute; None before any answer.
 
-    ``SSL_CERT_FILE`` is honoured. Every method raises `ExchangeUnreachable` when no address answers, or the exchange
+    Every method raises `ExchangeUnreachable` when no address answers, or the exchange
     refuses this address, and `RequestRefused` when it refuses the question. While it bans this address, or every
     address refuses us, nobody is asked, and the former is raised at once. A cancelled request is dropped; what it
     weighs stays spent.
@@ -104,12 +106,19 @@ class RestClient:
         transport: httpx.AsyncBaseTransport | None = None,
         proxies: Proxies | None = None,
         timeout_s: float = TIMEOUT_S,
+        trusted: Trusted | None = None,
     ) -> None:
         self._endpoints = bases if isinstance(bases, Endpoints) else Endpoints(bases)
         self._budget = budget
         self._timeout_s = timeout_s
         self._proxies = proxies or Proxies()
-        self._http = open_client(self._endpoints.bases, proxies=self._proxies, timeout_s=timeout_s, transport=transport)
+        self._http = open_client(
+            self._endpoints.bases,
+            proxies=self._proxies,
+            timeout_s=timeout_s,
+            transport=transport,
+            trusted=trusted,
+        )
         self.used_weight: int | None = None
 
     async def __aenter__(self) -> Self:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import httpx
 
 from ingest_actors.proxies import Proxies
+
+Trusted: TypeAlias = Callable[[], ssl.SSLContext]
+"""Makes the context that says whose certificates are trusted."""
 
 
 def open_client(
@@ -16,6 +20,7 @@ def open_client(
     proxies: Proxies,
     timeout_s: float,
     transport: httpx.AsyncBaseTransport | None = None,
+    trusted: Trusted | None = None,
 ) -> httpx.AsyncClient:
     """An HTTP client for some addresses.
 
@@ -27,11 +32,16 @@ def open_client(
         proxies: decides.
         timeout_s: for each step of a request.
         transport: instead of the network, and of any proxy.
+        trusted: makes what certificates are verified with; not called when nothing is to be verified. None = the
+            system's authorities, or those of ``SSL_CERT_FILE``.
 
     Raises:
         ValueError: a proxy that would be used cannot be; see `Proxies.for_url`.
     """
-    context = ssl.create_default_context()
+    if transport is None and _speaks_tls(bases, proxies):
+        context = (trusted or ssl.create_default_context)()
+    else:
+        context = _nobody_trusted()
     return httpx.AsyncClient(
         transport=transport,
         mounts=None if transport is not None else _mounts(bases, proxies, context),
@@ -40,6 +50,17 @@ def open_client(
         trust_env=False,
         headers={"accept": "application/json"},
     )
+
+
+def _speaks_tls(bases: Sequence[str], proxies: Proxies) -> bool:
+    ways = [proxies.for_url(base) for base in bases]
+    schemes = {httpx.URL(base).scheme for base in bases} | {way.scheme for way in ways if way is not None}
+    return "https" in schemes
+
+
+def _nobody_trusted() -> ssl.SSLContext:
+    """For those who speak no TLS. Reading the authorities takes 30 ms, and what trusts nobody can do no harm."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _mounts(

@@ -1,4 +1,4 @@
-"""Serving the application on Hypercorn's trio worker, inside the caller's nursery."""
+"""The HTTP server inside the caller's nursery: it listens at once, and imports the web server while it does."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ import errno
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
+from importlib import import_module
 from typing import Final, NoReturn
 
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config, Sockets
-from hypercorn.trio.run import worker_serve
-from starlette.applications import Starlette
 
-from ingest_actors.console.app import make_app
 from ingest_actors.console.heartbeat import Heartbeat
 from ingest_actors.errors import HttpUnavailable
 from ingest_actors.logs import get_logger
@@ -22,11 +18,10 @@ from ingest_actors.status import Status
 
 log = get_logger()
 
-SHUTDOWN_MAX_S: Final = 0.5
-"""How long answers under way may take once the service is done."""
-
 RESTART_S: Final = 1.0
 """Pause before the server is started again, should it ever crash: an onlooker must not end what it looks at."""
+
+_SERVER: Final = "ingest_actors.console.server"
 
 _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - recognised, not bound here
 
@@ -53,18 +48,21 @@ async def serve_http(
     Raises:
         HttpUnavailable: the address cannot be listened on; before `task_status` is started.
 
-    Cancellation: no new requests; those under way get `SHUTDOWN_MAX_S`.
+    Cancellation: no new requests; those under way get `server.SHUTDOWN_MAX_S`.
     """
     heartbeat = Heartbeat()
-    app = make_app(status, heartbeat, instance=instance, token=token)
     with ExitStack() as stack:
         sockets = [stack.enter_context(sock) for sock in await listen(host, port)]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(heartbeat.run)
             task_status.started(http_url(host, sockets[0].getsockname()[1]))
+            # It takes a tenth of a second to import, which whoever starts the service need not wait for. Those who
+            # connect meanwhile wait in the backlog, and nowhere longer than that.
+            server = await trio.to_thread.run_sync(import_module, _SERVER)
+            app = server.make_app(status, heartbeat, instance=instance, token=token)
             while True:
                 try:
-                    await _serve_until_cancelled(app, sockets)
+                    await server.serve_until_cancelled(app, sockets)
                 except Exception as error:
                     log.exception("http_server_failed", error=repr(error), restart_s=RESTART_S)
                     await trio.sleep(RESTART_S)
@@ -114,35 +112,3 @@ def _bind(sock: socket.socket, address: str | int, port: int) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a socket of its own
     sock.bind((address, port))
     sock.listen()
-
-
-async def _serve_until_cancelled(app: Starlette, sockets: list[socket.socket]) -> None:
-    """One life of the server. It closes what it is given, so it gets copies of the sockets."""
-    stop = trio.Event()
-    with ExitStack() as stack:
-        lent = Sockets([], [stack.enter_context(sock.dup()) for sock in sockets], [])
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_set_when_cancelled, stop)
-            with trio.CancelScope(shield=True):  # so that a cancellation from outside reaches it as `stop` alone
-                await worker_serve(ASGIWrapper(app), _config(), sockets=lent, shutdown_trigger=stop.wait)  # type: ignore[arg-type]  # two spellings of ASGI
-
-
-async def _set_when_cancelled(stop: trio.Event) -> None:
-    try:
-        await trio.sleep_forever()
-    finally:
-        stop.set()
-
-
-def _config() -> Config:
-    config = Config()
-    config.accesslog = None
-    config.errorlog = None  # what goes wrong in the application is logged there; the rest is clients going away
-    config.include_server_header = False
-    config.graceful_timeout = SHUTDOWN_MAX_S
-    config.shutdown_timeout = SHUTDOWN_MAX_S
-    config.keep_alive_timeout = 15  # seconds; also the longest that a request's head may take to arrive
-    config.read_timeout = 30
-    config.h11_max_incomplete_size = 16 * 1024
-    config.websocket_max_message_size = 1024
-    return config

@@ -29,6 +29,10 @@ from ingest_actors.kafka.diagnosis import diagnose, refused
 from ingest_actors.kafka.librdkafka_log import LibrdkafkaLog
 
 _ASK_S = 0.25
+_CONNECT_MS = 20
+"""``reconnect.backoff.ms`` of a client that lives for a few questions. librdkafka waits for half of it before the first
+connection too; with its default of 100 ms that is most of what the whole conversation takes."""
+
 _SETTLE_S = 1.5
 """Errors that may pass (a broker that is just starting, one address of several) count when they last so long."""
 
@@ -53,6 +57,7 @@ class Cluster:
         try:
             # What it has to say is in the error that is raised.
             complete: dict[str, Any] = {
+                "reconnect.backoff.ms": _CONNECT_MS,
                 **options,
                 "error_cb": self._errors.append,
                 "logger": LibrdkafkaLog(logging.DEBUG),

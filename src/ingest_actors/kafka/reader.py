@@ -30,6 +30,9 @@ STALL_S = 30.0
 """Without a single record for so long, though there must be more, the brokers count as unreachable."""
 
 _POLL_S = 0.2
+_COMPANY_S = 0.005
+"""How long a record that has come waits for more: a call that wants thousands waits out its time if there are fewer."""
+
 _PATIENCE = 20
 _RIGHTS = "ask for the rights DESCRIBE and READ on the topic"
 _FORBIDDEN = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
@@ -153,7 +156,7 @@ class TopicReader:
         heard_s = time.monotonic()
         try:
             while left:
-                messages = await trio.to_thread.run_sync(self._consumer.consume, BATCH_RECORDS_MAX, _POLL_S)
+                messages = await trio.to_thread.run_sync(self._consume)
                 found = self._sort(topic, messages, left)
                 if messages:
                     heard_s = time.monotonic()
@@ -163,6 +166,11 @@ class TopicReader:
                     yield found
         finally:
             self._consumer.unassign()
+
+    def _consume(self) -> list[Message]:
+        """Wait for a record, and take what comes with it."""
+        first = self._consumer.consume(1, _POLL_S)
+        return [*first, *self._consumer.consume(BATCH_RECORDS_MAX - 1, _COMPANY_S)] if first else first
 
     def _sort(self, topic: str, messages: Iterable[Message], left: dict[int, int]) -> dict[int, list[Message]]:
         """By partition; takes out of `left` those that have come to their end."""
