@@ -34,7 +34,7 @@ ROUNDS_MAX = 24
 """More rounds are run only while the ratio is below the bar: the least of more runs comes closer to the truth."""
 
 STRETCH_MAX = 2.0
-"""A run that took more than so many times its CPU time does not count: where many others want the same cores, caches are
+"""A run that took more than so many times its CPU time does not count: where many want the same cores, caches are
 cold at every turn, and a message costs up to half as much again, ours more so than the naive one's."""
 
 RUNS_MIN = 3
