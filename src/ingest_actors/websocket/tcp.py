@@ -94,7 +94,7 @@ class TcpStream(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """See `trio.abc.SendStream`."""
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         with memoryview(data) as rest:
             sent = 0
             while sent < len(rest):
@@ -104,6 +104,7 @@ class TcpStream(trio.abc.Stream):
                     await self.wait_send_all_might_not_block()
                 except OSError as error:
                     raise self._broken(error) from error
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def wait_send_all_might_not_block(self) -> None:
         """See `trio.abc.SendStream`."""

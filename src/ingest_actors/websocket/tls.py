@@ -173,7 +173,12 @@ class TlsStream(trio.abc.Stream):
             if self._established and not self._send_lock.locked():
                 with contextlib.suppress(ssl.SSLError):
                     self._tls.unwrap()
-                with trio.move_on_after(CLOSE_NOTIFY_TIMEOUT_S), contextlib.suppress(trio.BrokenResourceError):
+                with (
+                    trio.move_on_after(CLOSE_NOTIFY_TIMEOUT_S),
+                    contextlib.suppress(
+                        trio.BrokenResourceError, trio.ClosedResourceError
+                    ),  # by another task meanwhile
+                ):
                     await self._flush()
         finally:
             await self.transport_stream.aclose()
