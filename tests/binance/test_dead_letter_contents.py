@@ -5,7 +5,7 @@ from exchange_frames import BY_STREAM, NOW, TRADE, batch, both_ways, combined, h
 
 from ingest_actors.binance.dead_letters import DETAIL_MAX_CHARACTERS, PARSER_REASONS, DeadLetters, Origin
 from ingest_actors.binance.stream_table import StreamTable
-from ingest_actors.messages import Route, events_size_bytes
+from ingest_actors.messages import EventBatch, Route
 
 DEAD_LETTERS = ("binance-dead-letters",)
 
@@ -166,8 +166,9 @@ def test_a_dead_letter_is_counted_with_its_headers():
     value, key, time, route = letter
     own = [letter, value, key, time, route, route.headers]
     own += [part for header in route.headers for part in (header, header[1])]
-    assert events_size_bytes([letter]) >= sum(map(getsizeof, own))
-    assert events_size_bytes([letter, letter]) == 2 * events_size_bytes([letter])
+    size_bytes = EventBatch([letter], received_at_ms=NOW).size_bytes
+    assert size_bytes >= sum(map(getsizeof, own))
+    assert EventBatch([letter, letter], received_at_ms=NOW).size_bytes == 2 * size_bytes
 
 
 def test_fields_of_the_exchange_that_look_like_ours_stay():

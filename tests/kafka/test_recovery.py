@@ -13,7 +13,6 @@ from ingest_actors.kafka.recovery import Recovery
 from ingest_actors.messages import EventBatch
 
 ROUTE = route_for("t-", "a")
-FULL = BufferError()
 
 
 class MadeUp:
@@ -29,7 +28,7 @@ class MadeUp:
 
     def produce(self, topic, value, key, partition, callback, *others):
         if len(self.waiting) >= self.room:
-            raise FULL
+            raise BufferError
         self.waiting.append((callback, Message(topic=topic, value=value, partition=0)))
 
     def poll(self):
