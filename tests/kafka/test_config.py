@@ -27,7 +27,7 @@ def test_a_producer_keeps_its_promises_whatever_the_settings_say():
             "message.timeout.ms": 0,
             "partitioner": "murmur2_random",
             "compression.type": "snappy",
-            "linger.ms": 1,
+            "linger.ms": 5,
             "client.id": "binance-ingest",
         }.items()
     )

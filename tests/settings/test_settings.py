@@ -59,7 +59,7 @@ CONTRACT = {
     "ws_rotate_after_seconds": 82_800,
     "depth_snapshot_interval_seconds": 3600,
     "depth_snapshot_limit": 1000,
-    "receive_pause_max_ms": 3,
+    "receive_pause_max_ms": 1,
     "ws_message_max_bytes": 4_194_304,
     "stream_silence_seconds": None,
     "websocket_fast_path": True,

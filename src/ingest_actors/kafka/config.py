@@ -12,11 +12,9 @@ __all__ = ["client_options", "is_secret_option", "option_problems", "producer_op
 
 Options = dict[str, str | int | float | bool]
 
-LINGER_MS = 1
-"""How long a record waits for company: as long as what was read together takes to be handed over. Under a steady flow
-it is the pause in receiving that brings records together (`ingest_actors.websocket.pacing`), and waiting twice would
-only add up: at 20,000 messages/s a pause of 1 ms with a linger of 5 took a quarter more CPU than one of 3 ms with a
-linger of 1, and latency was no better. Where flows are thin, a longer one saves the brokers requests."""
+LINGER_MS = 5
+"""How long a record waits for company. Measured at 10,000 messages/s, two records each: without any wait the broker
+takes 62 % of a core and the client 36 %; with 5 ms they take 33 % and 26 %, and acknowledgements come 5 ms later."""
 
 RECORD_OVERHEAD_BYTES = 250
 """What a queued record costs beside its value: 217 to 243 bytes measured, by the growth of the process."""
