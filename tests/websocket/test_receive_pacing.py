@@ -10,7 +10,7 @@ from raw_server import URL, RawServer, text
 from trio.testing import wait_all_tasks_blocked
 
 from ingest_actors.websocket.feed import open_feed
-from ingest_actors.websocket.pacing import FULL_FROM_PER_S, WORTH_FROM_PER_S, ReceivePacer
+from ingest_actors.websocket.pacing import WORTH_FROM_PER_S, ReceivePacer
 
 MESSAGE_BYTES = 340
 
@@ -34,13 +34,18 @@ def test_a_quiet_flow_is_never_delayed():
     assert set(pauses(ReceivePacer(0.003), [(0.02, 1)] * 200)) == {0.0}
 
 
-def test_a_flow_with_time_for_each_message_is_never_delayed():
-    assert set(pauses(ReceivePacer(0.003), steady(WORTH_FROM_PER_S))) == {0.0}
+def test_a_thin_flow_is_never_delayed():
+    assert set(pauses(ReceivePacer(0.003), steady(WORTH_FROM_PER_S * 0.99))) == {0.0}
 
 
 def test_the_more_comes_the_longer_the_pause_up_to_the_maximum():
-    found = [pauses(ReceivePacer(0.003), steady(per_s))[-1] for per_s in (10_000, 14_000, FULL_FROM_PER_S, 100_000)]
-    assert found == pytest.approx([0.0005, 0.0015, 0.003, 0.003])
+    found = [pauses(ReceivePacer(0.003), steady(per_s))[-1] for per_s in (2_100, 9_900, 15_000, 20_000, 100_000)]
+    assert found == pytest.approx([0.001, 0.001, 0.002, 0.003, 0.003])
+
+
+def test_no_pause_is_longer_than_it_may_be():
+    found = {pauses(ReceivePacer(0.0005), steady(per_s))[-1] for per_s in (2_100, 15_000, 100_000)}
+    assert found == {0.0005}
 
 
 def test_a_first_message_after_silence_is_never_delayed():

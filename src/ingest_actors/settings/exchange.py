@@ -88,7 +88,8 @@ class ExchangeSettings(BaseModel):
     receive_pause_max_ms: Annotated[
         float,
         Spec(
-            "The longest that receiving waits for more under a steady flow, ms, to save CPU; `0` = never.",
+            "The longest that receiving waits for more under a steady flow, ms, to save CPU; `0` = never. The wait"
+            " adapts: none below 2,000 messages/s, at most 1 ms up to 10,000, the whole from 20,000 on.",
             number(0, 1000),
         ),
     ] = 1.0

@@ -2,8 +2,8 @@
 
 A wake-up costs some 100 us whatever it brings, for nothing that it touches is in the processor's caches any more. Under
 a steady flow it pays to wait a moment and find many messages at once. How long follows from the flow of all connections
-together: nothing as long as there is time enough for each message by itself, and the longer the more there is, up to a
-bound. So latency comes first where CPU is plentiful, and CPU where it is not.
+together: nothing while a wait would bring next to nothing, a short moment under a steady flow, and a longer one when
+there is so much that CPU counts for more than a millisecond.
 """
 
 from __future__ import annotations
@@ -13,10 +13,15 @@ from typing import Final
 
 import trio
 
-WORTH_FROM_PER_S: Final = 8_000
-"""Messages a second up to which there is no pause: even a wake-up for every second message leaves half a core idle."""
+SHORT_PAUSE_S: Final = 0.001
+"""The pause under a steady flow of ordinary size. The latency that it adds is nearly won back elsewhere: without it the
+loop is busy with wake-ups for about so long, and the brokers with requests of one record."""
+WORTH_FROM_PER_S: Final = 2_000
+"""Messages a second from which on there are pauses: one brings two messages."""
+LONGER_FROM_PER_S: Final = 10_000
+"""Messages a second from which on pauses grow."""
 FULL_FROM_PER_S: Final = 20_000
-"""Messages a second from which on the pause is as long as it may be: about the whole spot market."""
+"""Messages a second from which on they are as long as they may be: about the whole spot market."""
 PAUSE_S_MIN: Final = 0.0002
 """A shorter one costs more than it saves."""
 READ_ENOUGH_BYTES: Final = 64 * 1024
@@ -44,10 +49,11 @@ class Flow:
 
     def note(self, now_s: float, messages: int, size_bytes: int) -> None:
         """So much came since the last call, by a monotonic clock, seconds."""
-        if now_s - self._last_s > QUIET_S:
+        last_s, self._last_s = self._last_s, now_s
+        if now_s - last_s > QUIET_S:
             self.messages_per_s = self.bytes_per_s = 0.0
             self._since_s, self._messages, self._bytes = now_s, 0, 0
-        self._last_s = now_s
+            return
         self._messages += messages
         self._bytes += size_bytes
         elapsed_s = now_s - self._since_s
@@ -78,11 +84,14 @@ class ReceivePacer:
 
     def pause_s(self) -> float:
         """How long to wait at present, seconds."""
-        share = (self.flow.messages_per_s - WORTH_FROM_PER_S) / (FULL_FROM_PER_S - WORTH_FROM_PER_S)
-        if share <= 0:
+        per_s = self.flow.messages_per_s
+        longest_s = self._pause_max_s
+        if per_s < WORTH_FROM_PER_S or longest_s < PAUSE_S_MIN:
             return 0.0
-        pause_s = self._pause_max_s * min(share, 1.0)
-        return pause_s if pause_s >= PAUSE_S_MIN else 0.0
+        if per_s <= LONGER_FROM_PER_S or longest_s <= SHORT_PAUSE_S:
+            return min(SHORT_PAUSE_S, longest_s)
+        share = min((per_s - LONGER_FROM_PER_S) / (FULL_FROM_PER_S - LONGER_FROM_PER_S), 1.0)
+        return SHORT_PAUSE_S + share * (longest_s - SHORT_PAUSE_S)
 
     async def pause(self, gather: Callable[[], Awaitable[object]]) -> None:
         """Wait by `gather`, or until another connection's is done. Cancelled: the others wait no longer either."""
