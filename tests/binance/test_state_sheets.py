@@ -64,6 +64,31 @@ def test_wherever_a_process_ends_the_next_one_knows_all_that_was_settled(seed, s
     )
 
 
+@pytest.mark.parametrize("tick", range(TURNS))
+def test_a_mark_that_grows_large_is_in_the_topic_as_it_was_until_its_own_record_is_written(tick):
+    state, kept = ResumeState("me"), {}
+
+    def change():
+        made = state.change()
+        kept.update(made.records)
+        return made
+
+    state.apply(trades({"S": 5000} | {f"X{other}": 1 for other in range(BLOCKS * 8)}))
+    state.settle(change())
+    for number in range(TURNS * ROUNDS_KEPT + tick):
+        state.apply(trades({"BUSY": number}))
+        state.settle(change())
+    gaps = tuple(OpenGap(f"g{at}", "s@trade", at, at + 5, "disconnected", 1) for at in range(5001, 5041, 10))
+    grown = Mark(5100, 1, tuple((gap.first_id, gap.last_id) for gap in gaps), gaps)
+    state.take_over([(b"me/series/trade/S", encode_mark(grown))])
+    made = state.change()
+    own = [(key, value) for key, value in made.records if key == b"me/series/trade/S"]
+    kept.update(record for record in made.records if record not in own)
+    assert read(kept, random.Random(tick)).marks[Place("trade", "S")].last == 5000
+    kept.update(own)
+    assert read(kept, random.Random(tick)).marks[Place("trade", "S")] == grown
+
+
 def test_what_is_in_the_topic_does_not_grow_with_changes():
     state, kept, sizes = ResumeState("me"), {}, []
     for number in range(TURNS * ROUNDS_KEPT * 3):

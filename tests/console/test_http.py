@@ -377,6 +377,31 @@ async def test_a_server_that_crashes_is_started_again_on_the_same_port(status, n
     assert [event for event, _ in logged] == ["http_server_failed"]
 
 
+async def test_a_server_that_cannot_be_imported_ends_nothing(status, nursery, monkeypatch):
+    logged, imports, again = [], [], trio.Event()
+
+    class Log:
+        def exception(self, event, **fields):
+            logged.append((event, fields["error"]))
+
+    real = http_module.import_module
+
+    def failing_once(name):
+        imports.append(name)
+        if len(imports) == 1:
+            raise ImportError("half installed")
+        trio.from_thread.run_sync(again.set)
+        return real(name)
+
+    monkeypatch.setattr(http_module, "import_module", failing_once)
+    monkeypatch.setattr(http_module, "RESTART_S", 0.01)
+    monkeypatch.setattr(http_module, "log", Log())
+    url = await serve(nursery, lambda: status)
+    await again.wait()
+    assert (await get(url, "/healthz")).status_code == 200
+    assert logged == [("http_server_failed", "ImportError('half installed')")]
+
+
 async def test_nothing_is_printed_or_logged_for_a_request(server, capfd):
     await get(server, "/healthz")
     await get(server, "/nothing-here")

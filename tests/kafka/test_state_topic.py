@@ -70,6 +70,23 @@ async def test_the_last_record_of_each_key_holds_and_others_are_passed_over(sett
     assert state.spooled == 7
 
 
+async def test_of_a_key_in_two_partitions_what_was_written_last_holds(settings):
+    """As in a topic that was given more partitions: the key's old place keeps what was the last there for ever."""
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers, "log_level": 0})
+    for partition, newer in ((0, b"S"), (1, b"T")):
+        for symbol in (b"S", b"T"):
+            last = 2 if symbol == newer else 1
+            producer.produce(
+                settings.kafka_topic_state, encode_mark(Mark(last, last)), b"one/series/trade/" + symbol, partition,
+                None, None, 1_000_000 + last,
+            )  # fmt: skip
+    producer.flush(30)
+    state = ResumeState("one")
+    read = await read_state(settings, state)
+    assert (read.records, read.keys) == (4, 2)
+    assert {place.symbol: mark.last for place, mark in state.marks.items()} == {"S": 2, "T": 2}
+
+
 async def test_what_was_aborted_counts_for_nothing(settings):
     write(settings, [(b"one/owner", encode(owner(5)))], transaction="a", end="abort_transaction")
     write(settings, [(b"one/owner", encode(owner(2, commits=3)))], transaction="b")

@@ -28,7 +28,7 @@ from ingest_actors.binance.marks import (
     encode_spooled,
 )
 from ingest_actors.binance.sequence import Hole, without
-from ingest_actors.binance.state_sheets import Line, Sheets
+from ingest_actors.binance.state_sheets import Line, Sheets, rank
 from ingest_actors.binance.stream_table import KINDS
 from ingest_actors.binance.stream_table import Continuity as Kind
 from ingest_actors.messages import Event, EventBatch, Route
@@ -140,7 +140,7 @@ class ResumeState:
             return True
         found = decode_marks(name, value)
         if isinstance(found, Sheet):
-            self._load_sheet(found)
+            self._load_sheet(found, line_name)
         else:
             self._load_mark(self._line(Place.named(line_name)), 0, found)
         return True
@@ -267,16 +267,15 @@ class ResumeState:
 
     # --
 
-    def _load_sheet(self, sheet: Sheet) -> None:
+    def _load_sheet(self, sheet: Sheet, key_name: str) -> None:
         self._sheets.read(sheet)
-        number = sheet.number
         for name, mark in sheet.marks.items():
-            self._load_mark(self._line(Place.named(name)), number, mark)
+            self._load_mark(self._line(Place.named(name)), rank(sheet, alone=name == key_name), mark)
 
-    def _load_mark(self, line: Line, number: int, mark: Mark | None) -> None:
-        if number >= line.number:
+    def _load_mark(self, line: Line, rank: int, mark: Mark | None) -> None:
+        if rank >= line.rank:
             self._put(line, mark)
-            line.settled, line.number = mark, number
+            line.settled, line.rank = mark, rank
 
     def _key(self, place: Place) -> bytes:
         return (self._prefix + place.name).encode()

@@ -11,8 +11,11 @@ messages between two commits. So a change is written as:
 
 So by the time that a sheet of changes is overwritten, all that it said has long been written with a block, whichever of
 the writes in between got lost: a turn is only over when all of its change is written. Each sheet has the number of its
-change, and of the marks of a series the one with the highest number holds. What may grow large, a mark with many holes,
-is alone in its record, which has the key of the series.
+change, and of the marks of a series the one with the highest number holds.
+
+What may grow large, a mark with many holes, is alone in its record, which has the key of the series; of two with one
+number it holds. The block goes on saying what the topic knows of that series until the record alone is known to be
+written, for of a change any part may get lost.
 """
 
 from __future__ import annotations
@@ -51,17 +54,17 @@ class Line:
         name: the same, as a sheet has it.
         mark: where it ended; None: nothing of it is written.
         settled: the mark that the state topic has.
-        number: of the sheet that the mark was read from.
+        rank: of the record that the mark was read from: the higher one holds.
     """
 
-    __slots__ = ("mark", "name", "number", "place", "settled")
+    __slots__ = ("mark", "name", "place", "rank", "settled")
 
     def __init__(self, place: Place) -> None:
         self.place = place
         self.name = place.name
         self.mark: Mark | None = None
         self.settled: Mark | None = None
-        self.number = 0
+        self.rank = 0
 
 
 class Sheets:
@@ -94,11 +97,11 @@ class Sheets:
         turn = self._turn % (TURNS * ROUNDS_KEPT)
         for part, start in enumerate(range(0, len(changed), MARKS_A_SHEET)):
             lines = changed[start : start + MARKS_A_SHEET]
-            self._add(records, f"changes/{turn}/{part}", lines)
-            records += [self._alone(line) for line in lines if line.mark is not None and _weight(line.mark)]
+            self._add(records, f"changes/{turn}/{part}", [(line, line.mark) for line in lines])
+            records += [self._alone(line) for line in lines if line.mark is not None and _heavy(line.mark)]
         first = turn % TURNS * BLOCKS_A_TURN
         for block in range(first, first + BLOCKS_A_TURN):
-            self._add(records, f"block/{block}", self._blocks[block])
+            self._add(records, f"block/{block}", [(line, _known(line)) for line in self._blocks[block]])
         return records
 
     def settle(self) -> None:
@@ -111,8 +114,8 @@ class Sheets:
         other._number, other._turn = self._number, self._turn
         return other
 
-    def _add(self, records: list[tuple[bytes, bytes]], name: str, lines: Iterable[Line]) -> None:
-        marks = {line.name: mark for line in lines if (mark := line.mark) is not None and not _weight(mark)}
+    def _add(self, records: list[tuple[bytes, bytes]], name: str, lines: Iterable[tuple[Line, Mark | None]]) -> None:
+        marks = {line.name: mark for line, mark in lines if mark is not None and not _heavy(mark)}
         if marks:
             records.append(self._record(name, marks))
 
@@ -124,6 +127,16 @@ class Sheets:
         return (self._prefix + name).encode(), encode_sheet(Sheet(self._number, self._turn, marks))
 
 
-def _weight(mark: Mark) -> bool:
+def _known(line: Line) -> Mark | None:
+    """What a block says of a series: of one whose new mark is alone in a record, what the topic knows so far."""
+    return line.settled if line.mark is not None and _heavy(line.mark) else line.mark
+
+
+def rank(sheet: Sheet, *, alone: bool) -> int:
+    """Which record holds of those that have a mark of a series; 0 is lower than any."""
+    return 2 * sheet.number + alone
+
+
+def _heavy(mark: Mark) -> bool:
     """Whether a mark is too large for a sheet with others."""
     return bool(mark.holes or mark.gaps) and len(mark.holes) + _GAP_WEIGHT * len(mark.gaps) > WEIGHT_MAX

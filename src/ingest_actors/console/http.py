@@ -56,12 +56,13 @@ async def serve_http(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(heartbeat.run)
             task_status.started(http_url(host, sockets[0].getsockname()[1]))
-            # It takes a tenth of a second to import, which whoever starts the service need not wait for. Those who
-            # connect meanwhile wait in the backlog, and nowhere longer than that.
-            server = await trio.to_thread.run_sync(import_module, _SERVER)
-            app = server.make_app(status, heartbeat, instance=instance, token=token)
+            app = None
             while True:
                 try:
+                    # It takes a tenth of a second to import, which whoever starts the service need not wait for. Those
+                    # who connect meanwhile wait in the backlog, and nowhere longer than that.
+                    server = await trio.to_thread.run_sync(import_module, _SERVER)
+                    app = app or server.make_app(status, heartbeat, instance=instance, token=token)
                     await server.serve_until_cancelled(app, sockets)
                 except Exception as error:
                     log.exception("http_server_failed", error=repr(error), restart_s=RESTART_S)

@@ -215,7 +215,7 @@ class LibrdkafkaSink:
         # All this before the producers go: they let go of every record, be it written or not.
         self._known |= {
             id(batch.batch): (batch, sorted({*batch.owed, *batch.remaining()}))
-            for batch in self._batches()
+            for batch in (*self._order, *self._interrupted.values())
             if not batch.left
         }
         self._interrupted = {}

@@ -48,7 +48,7 @@ _REFUSED = {
 }
 
 _REFUSED_PREFIXES = {
-    "delivery.report.": "every record is accounted for by its delivery report",
+    "delivery.report.": "every record is accounted for by what is reported of it",
     "group.": "the product decides how it reads",
     "test.mock.": "use KAFKA_BOOTSTRAP_SERVERS=embedded",
     "transaction.": "use KAFKA_DELIVERY",

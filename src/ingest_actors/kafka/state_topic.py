@@ -60,9 +60,11 @@ async def read_state(
         parts = await _parts(reader, settings, None)
         found = await _read(reader, settings, parts, own)
     if progress is not None:
-        for key, value in found.latest.items():
+        # A topic that was given more partitions has a key in two of them, each the last of its own.
+        for (_, key), (_, value) in sorted(found.latest.items(), key=lambda item: item[1][0]):
             progress.load(key, value)
-    read = StateRead(found.seen, found.records, len(found.latest), time.monotonic() - began)
+    keys = len({key for _, key in found.latest})
+    read = StateRead(found.seen, found.records, keys, time.monotonic() - began)
     log.info(
         "state_read",
         topic=settings.kafka_topic_state,
@@ -95,7 +97,8 @@ async def read_owner(settings: Settings, *, decided: bool = False, timeout_s: fl
 
 class _Found(NamedTuple):
     seen: Seen
-    latest: dict[bytes, bytes | None]
+    latest: dict[tuple[int, bytes], tuple[int, bytes | None]]
+    """By partition and key: when it was written, ms since the epoch, and what it says."""
     records: int
 
 
@@ -110,11 +113,11 @@ async def _read(reader: TopicReader, settings: Settings, parts: dict[int, Part],
     prefix = f"{settings.instance_name}/".encode()
     key_of_owner = owner_key(settings.instance_name)
     seen = Seen(None, None)
-    latest: dict[bytes, bytes | None] = {}
+    latest: dict[tuple[int, bytes], tuple[int, bytes | None]] = {}
     records = 0
     async with aclosing(reader.read(settings.kafka_topic_state, parts)) as batches:
         async for batch in batches:
-            for messages in batch.values():
+            for partition, messages in batch.items():
                 records += len(messages)
                 for message in messages:
                     key = message.key()
@@ -122,7 +125,7 @@ async def _read(reader: TopicReader, settings: Settings, parts: dict[int, Part],
                         continue
                     value = message.value()
                     if key != key_of_owner:
-                        latest[key] = value
+                        latest[partition, key] = message.timestamp()[1], value
                     elif value is not None:
                         owner = decode(key, value)
                         if owner.token != own:

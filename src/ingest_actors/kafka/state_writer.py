@@ -148,11 +148,11 @@ class StateWriter:
             SecondWriter: another process with the same name was started later.
         """
         now_s = self._clock()
+        self._watch.look(now_s)  # first: whoever was frozen meanwhile has no business to write what it knew then
         if self._change is not None:
             self._go_on(now_s)
         elif now_s >= self._due_s and not self._lost:
             self._begin(now_s)
-        self._watch.look(now_s)
 
     async def aclose(self) -> None:
         """Write the last state, within `LAST_WRITE_S_MAX`, and let go of the producer."""
