@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -16,7 +17,7 @@ COMPILED = {"cryptofeed"}
 """Clients that come as source for this machine."""
 
 
-def main(directory: Path, wanted: list[Path]) -> None:
+def main(directory: Path, wanted: Sequence[Path] = ()) -> None:
     """Install every client that can be."""
     python = directory / "bin" / "python"
     if not python.exists():
