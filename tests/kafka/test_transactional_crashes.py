@@ -29,7 +29,7 @@ def live(servers, prefix, count):
 
 
 async def test_writers_killed_in_the_middle_of_transactions_lose_and_double_nothing(broker, topic_prefix):
-    count, rng, servers = 12_000, random.Random(7), broker.bootstrap_servers
+    count, rng, servers = 24_000, random.Random(7), broker.bootstrap_servers
     lives = 0
     acknowledged = -1
 
@@ -49,7 +49,7 @@ async def test_writers_killed_in_the_middle_of_transactions_lose_and_double_noth
                         acknowledged = int(line)
         lives += 1
         assert lives < 10
-    assert lives == 5
+    assert lives > 2, "or next to nobody was killed in the middle"
     for name in ("raw_events", "trades"):
         assert await committed(servers, topic_prefix + name) == {b"BTCUSDT": list(range(count))}
     # The broker holds more than that: parts of transactions that were never committed.
