@@ -46,6 +46,14 @@ async def test_a_batch_is_closed_when_it_is_full(inbox, outbox, autojump_clock, 
     nursery.cancel_scope.cancel()
 
 
+async def test_a_parcel_that_fits_goes_on_as_it_is(inbox, outbox, nursery):
+    start(nursery, inbox, outbox, eager=True)
+    whole = parcel(1, 2, 3)
+    await inbox.put(whole)
+    assert await outbox.take() is whole
+    nursery.cancel_scope.cancel()
+
+
 async def test_a_batch_is_closed_when_its_oldest_event_has_waited_long_enough(inbox, outbox, autojump_clock, nursery):
     start(nursery, inbox, outbox, eager=False)
     await inbox.put(parcel(1))

@@ -346,3 +346,15 @@ async def test_settling_does_not_wake_a_taker_for_nothing(nursery):
     trio.lowlevel.remove_instrument(counter)
     assert "taker" not in steps
     nursery.cancel_scope.cancel()
+
+
+def test_of_a_parcel_settled_in_parts_without_a_look_between_only_the_rest_comes_back():
+    box = mailbox()
+    box.put_nowait(Numbers(1, 2, 3, 4, 5, 6))
+    box.take_nowait()
+    for settled in (2, 1, 2):
+        box.settle(settled)
+    assert (box.events, box.bytes) == (1, 10)
+    box.rewind()
+    assert contents(box) == [(6,)]
+    assert taken(box) == [(6,)]
