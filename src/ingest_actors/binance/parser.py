@@ -32,7 +32,7 @@ from ingest_actors.binance.event_time import FUTURE_LIMIT_MS, event_timestamp
 from ingest_actors.binance.leads import Lead, Leads
 from ingest_actors.binance.outcome import Outcome, Parsed
 from ingest_actors.binance.series import ID_MAX, Series
-from ingest_actors.binance.slow_path import Lane, SlowPath
+from ingest_actors.binance.slow_path import Lane, SlowPath, memorable
 from ingest_actors.binance.stream_table import StreamTable
 from ingest_actors.messages import Event, FrameBatch
 
@@ -273,9 +273,11 @@ class EventParser:
         """Parse one frame the slow way, and remember what it was under the name of its stream, where that is known."""
         lane = self._slow.parse(frame, outcome)
         name = stream or self._slow.stream
+        if not memorable(name):
+            return
         if name and (name in self._heard or len(self._heard) < _TRACKS_MAX):
             self._heard[name] = self.mark
-        if stream and lane is not None and lane.telling and len(self._tracks) < _TRACKS_MAX:
+        if stream and lane is not None and lane.memorable and len(self._tracks) < _TRACKS_MAX:
             make = _Track if lane.candles is None else _CandleTrack
             track = self._tracks.setdefault(stream, make(stream, lane))
             if track.series is None:

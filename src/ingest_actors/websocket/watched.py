@@ -12,6 +12,9 @@ from ingest_actors.websocket.tcp import Prompt
 
 READ_BYTES: Final = 256 * 1024
 CLOSE_FRAME: Final = 0x88
+SEND_TIMEOUT_S: Final = 30.0
+"""What we send is short: a peer that has not taken it by then does not read. It must not hold us up for ever, for
+whoever answers its pings reads nothing meanwhile, and whoever reads nothing notices no silence."""
 _CLOSE_REASON_BYTES_MAX: Final = 123
 _SWITCHING_PROTOCOLS: Final = 101
 
@@ -71,10 +74,14 @@ class WatchedStream(trio.abc.Stream):
             self.close_sent = True
         async with self._send_lock:
             try:
-                await self._transport.send_all(data)
+                with trio.move_on_after(SEND_TIMEOUT_S) as patience:
+                    await self._transport.send_all(data)
             except trio.BrokenResourceError as broken:
                 self._note_break(broken)
                 raise
+            if patience.cancelled_caught:
+                self._note_end(f"the other side took nothing of what was sent for {SEND_TIMEOUT_S:g} s")
+                raise trio.BrokenResourceError(self.end_reason)
 
     async def send_close(self, code: int, reason: str) -> None:
         """Send a close frame of our own unless one has gone out. For violations, which trio-websocket keeps to itself.
