@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 
 import pytest
@@ -150,15 +151,15 @@ def test_no_value_of_a_field_is_more_than_an_event_or_a_dead_letter(fast, field,
         parsed = EventParser(StreamTable(), fast=fast).parse(batch(*received))
         assert len(parsed.events) == len(received)
         made = parsed.events[-1]
-        assert made[0] == frame if made[3].dead_letter else made[0].startswith(frame[30:-2])
+        assert made[0] == frame if made[3].dead_letter else made[0].startswith(frame[frame.index(b'"data":') + 7 : -2])
         assert 0 < made[2] < 2**53
 
 
 @both_ways
-@pytest.mark.parametrize("name", ["../../etc/passwd", "A\u0000B", "<script>", "a\r\nb", "${jndi:x}", "\u202eevil", "%s%n"])
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "A\u0000B", "<script>", "a\r\nb", "${jndi:x}", "\u202eevil", "%n"]
+)
 def test_strange_names_are_data_like_any_other(fast, name):
-    import json  # noqa: PLC0415
-
     event = json.dumps({"e": "trade", "s": name.upper(), "t": 1}).encode()
     frame = b'{"stream":%b,"data":%b}' % (json.dumps(f"{name}@trade").encode(), event)
     (made,) = EventParser(StreamTable(), fast=fast).parse(batch(frame)).events

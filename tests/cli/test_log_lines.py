@@ -10,7 +10,9 @@ import sys
 
 import pytest
 
+from ingest_actors.errors import SettingsError
 from ingest_actors.logs import LOGGER_NAME, get_logger, setup_logging
+from ingest_actors.settings import Settings
 
 
 @pytest.fixture
@@ -99,7 +101,9 @@ def test_what_others_have_sent_commands_no_terminal_and_forges_no_line(stream, f
     setup_logging("INFO", form, stream=stream)
     get_logger().warning("dead_lettered", detail=HOSTILE, nested={"k": [HOSTILE]})
     logging.getLogger("other").warning("%s", HOSTILE)
-    get_logger().error("failed", exc_info=ValueError(HOSTILE))
+    with pytest.raises(SettingsError) as raised:
+        Settings(binance_symbols=HOSTILE)
+    get_logger().error("failed", exc_info=SettingsError([HOSTILE]).with_traceback(raised.value.__traceback__))
     text = stream.getvalue()
     assert not set(text) & set("\x1b\x07\r\x9b\u2028\u202e\x7f\ud800")
     text.encode()

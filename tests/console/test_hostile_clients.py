@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gc
-import os
 import time
 import tracemalloc
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import h2.config
 import h2.connection
@@ -42,6 +42,10 @@ async def healthy(port, within_s=2.0):
     assert answer.status_code == 200
 
 
+def open_descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 async def ended(stream):
     """Whether the server ends a connection, now or in a moment."""
     with trio.move_on_after(2):
@@ -55,7 +59,7 @@ async def ended(stream):
 
 
 async def test_as_many_connections_as_anybody_opens_leave_health_answered_and_descriptors_free(port):
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = open_descriptors()
     async with AsyncExitStack() as stack:
         streams = []
         for number in range(3 * CONNECTIONS_MAX):
@@ -63,7 +67,7 @@ async def test_as_many_connections_as_anybody_opens_leave_health_answered_and_de
             await stream.send_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nslow: "[: number % 40])
             streams.append(stream)
         await healthy(port)
-        assert len(os.listdir("/proc/self/fd")) - descriptors <= len(streams) + CONNECTIONS_MAX + 5
+        assert open_descriptors() - descriptors <= len(streams) + CONNECTIONS_MAX + 5
         assert await ended(streams[0])
         await streams[-1].send_all(b"\r\n")
 
@@ -127,8 +131,10 @@ HOSTILE = {
     "a path without end": b"GET /" + b"a" * 100_000,
     "many headers": b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(b"x%d: y\r\n" % n for n in range(5000)) + b"\r\n",
     "two lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
-    "length and chunks": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "a chunk without end": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFF\r\n" + b"x" * 99,
+    "length and chunks": (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    ),
+    "a chunk without end": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFF\r\nxxx",
     "no host": b"GET / HTTP/1.1\r\n\r\n",
     "two hosts": b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
     "a version that is none": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
@@ -164,7 +170,8 @@ async def test_whatever_is_sent_health_is_answered_and_nothing_of_it_comes_back(
 @pytest.mark.parametrize(
     "path",
     [
-        "/../../../../etc/passwd", "/..%2f..%2fetc%2fpasswd", "/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd", "/static/../app.py",
+        "/../../../../etc/passwd", "/..%2f..%2fetc%2fpasswd", "/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd",
+        "/static/../app.py",
         "/healthz/..", "/\\..\\x", "/%00", "/metrics%0d%0aX-Injected:%20yes", "/" + "a" * 5000, "/?" + "q=1&" * 1000,
     ],
 )  # fmt: skip

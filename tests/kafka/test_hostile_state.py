@@ -50,10 +50,11 @@ JUNK = [
 def test_junk_is_refused_by_name_with_what_to_do(value, what):
     state = ResumeState("one")
     key = {"series": KEY, "spool": b"one/spool", "owner": b"one/owner"}[what]
-    with pytest.raises(StateUnreadable) as caught:
+    newer = what != "series" and value.startswith(b'{"v":2,')
+    with pytest.raises(JournalTooNew if newer else StateUnreadable) as caught:
         decode(key, value) if what == "owner" else state.load(key, value)
     assert key.decode() in str(caught.value)
-    assert "INSTANCE_NAME" in str(caught.value)
+    assert newer or "INSTANCE_NAME" in str(caught.value)
     assert caught.value.exit_code == 1
 
 

@@ -20,8 +20,8 @@ FRAME = b'1790000000000000002 {"stream":"btcusdt@trade","data":{"e":"trade","t":
 HEAD = b'1790000000000000000 {"recording":1,"program":"ingest-actors"}'
 
 REFUSED = [
-    b"1.2.3 {\"stream\":\"a@trade\",\"data\":{}}",
-    b". {\"lastUpdateId\":1}",
+    b'1.2.3 {"stream":"a@trade","data":{}}',
+    b'. {"lastUpdateId":1}',
     b"9" * 5000 + b' {"lastUpdateId":1}',
     b'1790000000 {"a":' + b"[" * 100_000 + b"}",
     b'1790000000 {"a":' + b"9" * 5000 + b"}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -90,10 +90,11 @@ async def feed_of(server: RawServer, **options):
 
 
 async def why_it_ended(feed) -> FeedClosed:
-    with pytest.raises(FeedClosed) as ended:
-        while True:
+    while True:
+        try:
             await feed.receive()
-    return ended.value
+        except FeedClosed as closed:
+            return closed
 
 
 @pytest.mark.parametrize("fast", [True, False], ids=["fast", "slow"])
@@ -154,10 +155,11 @@ async def test_a_head_without_end_is_refused_long_before_it_costs_anything():
         nonlocal sent
         await server.read_head()
         await server.send(b"HTTP/1.1 101 Switching Protocols\r\n")
-        while True:
-            await server.send(b"x-filling: " + b"y" * 1024 + b"\r\n")
-            sent += 1024
-            await trio.lowlevel.checkpoint()
+        with suppress(trio.BrokenResourceError):  # hung up on
+            while True:
+                await server.send(b"x-filling: " + b"y" * 1024 + b"\r\n")
+                sent += 1024
+                await trio.lowlevel.checkpoint()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(flood)

@@ -239,7 +239,10 @@ class EventParser:
             event = (frame[track.offset : -2] + tails[track.suffix], track.key, time, track.route)
             series = track.series
             if series is None or touched is None:
-                append(event)
+                if 0 <= number <= ID_MAX:
+                    append(event)
+                else:
+                    self._parse_one(frame, outcome, envelope.stream)
                 continue
             if not series.touched:
                 series.touched = True

@@ -264,7 +264,7 @@ class RestClient:
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError, trio.TooSlowError) as error:
             raise failed_to_ask(url, error, proxy=self._proxies.for_url(url)) from error
         used = headers.get(_USED_WEIGHT, "")
-        if used.isdecimal() and len(used) <= _USED_WEIGHT_DIGITS_MAX:
+        if used.isascii() and used.isdecimal() and len(used) <= _USED_WEIGHT_DIGITS_MAX:
             self.used_weight = int(used)
             if self._budget is not None:
                 self._budget.observe(self.used_weight)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Final
 
@@ -57,11 +58,13 @@ async def _accept_until(
     serve: Callable[[trio.SocketStream], Awaitable[None]],
     handlers: trio.Nursery,
 ) -> None:
-    async with trio.open_nursery() as nursery:
-        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock.dup())) for sock in sockets]
-        nursery.start_soon(partial(trio.serve_listeners, serve, listeners, handler_nursery=handlers))
-        await stop.wait()
-        nursery.cancel_scope.cancel()
+    with ExitStack() as stack:
+        lent = [stack.enter_context(sock.dup()) for sock in sockets]
+        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in lent]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(trio.serve_listeners, serve, listeners, handler_nursery=handlers))
+            await stop.wait()
+            nursery.cancel_scope.cancel()
 
 
 async def _set_when_cancelled(stop: trio.Event) -> None:

@@ -56,8 +56,10 @@ _DELETE = "DELETE FROM batch WHERE number <= ? AND number NOT BETWEEN ? AND ?"
 _THERE = """
 SELECT count(*), coalesce(sum(events), 0), coalesce(sum(size_bytes), 0) FROM batch WHERE number NOT BETWEEN ? AND ?
 """
-_COLUMNS = "number, received_at_ms, events, size_bytes, tries, checksum, content"
-_READ = f"SELECT {_COLUMNS} FROM batch WHERE number > ? AND number NOT BETWEEN ? AND ? ORDER BY number"
+_READ = """
+SELECT number, received_at_ms, events, size_bytes, tries, checksum, content FROM batch
+WHERE number > ? AND number NOT BETWEEN ? AND ? ORDER BY number
+"""
 
 
 class Entry(NamedTuple):
