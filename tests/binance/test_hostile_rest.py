@@ -14,6 +14,9 @@ from ingest_actors.binance.rest import RestClient
 from ingest_actors.binance.rest_errors import RequestRefused
 from ingest_actors.errors import ExchangeUnreachable
 
+pytestmark = pytest.mark.filterwarnings("ignore:Async generator 'http:ResourceWarning")
+"""httpx leaves its own generators to the garbage collector when an answer is not read to its end."""
+
 TIME = b'{"serverTime":1790000000123}'
 MIB = 1024 * 1024
 

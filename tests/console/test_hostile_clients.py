@@ -86,9 +86,10 @@ async def test_the_oldest_connection_is_the_one_that_goes():
     async with trio.open_nursery() as nursery:
         pairs = []
         for _ in range(4):
-            listener = await trio.open_tcp_listeners(0, host="127.0.0.1")
-            near = await trio.open_tcp_stream("127.0.0.1", listener[0].socket.getsockname()[1])
-            far = await listener[0].accept()
+            [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            async with listener:
+                near = await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
+                far = await listener.accept()
             pairs.append((near, far))
             nursery.start_soon(connections.serve, handle, far)
             await trio.testing.wait_all_tasks_blocked()
@@ -97,6 +98,8 @@ async def test_the_oldest_connection_is_the_one_that_goes():
         connections.close_all()
         await connections.wait_none()
         assert len(gone) == 4
+        for near, _ in pairs:
+            await near.aclose()
 
 
 @asynccontextmanager
@@ -105,6 +108,7 @@ async def serving(app):
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server_module.serve_until_cancelled, app, sockets)
+            await trio.testing.wait_all_tasks_blocked()
             yield sockets[0].getsockname()[1]
             nursery.cancel_scope.cancel()
     finally:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import random
 import resource
 import sys
@@ -318,6 +319,7 @@ def main() -> None:
         "--run", type=int, default=20_000, help="messages of one service or cutter; the next has seed + 1"
     )
     options = parser.parse_args()
+    logging.getLogger("ingest_actors").setLevel(logging.CRITICAL)  # it has much to say of what it is sent
     for number, start in enumerate(range(0, options.count, options.run)):
         seed, count = options.seed + number, min(options.run, options.count - start)
         for part in ("service", "wire") if options.part == "both" else (options.part,):

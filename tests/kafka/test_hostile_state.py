@@ -94,7 +94,7 @@ def test_keys_that_nobody_writes_harm_nobody(key):
 def test_no_record_makes_the_state_raise_anything_but_what_it_says():
     rng = random.Random(11)  # seeded: the same records each time
     good = [*GOOD, encode(Owner("t", 1, 1, 1, 1)), b'{"v":1,"drained":7}']
-    for _ in range(5000):
+    for _ in range(2000):
         value = bytearray(rng.choice(good))
         for _ in range(rng.randrange(1, 4)):
             place = rng.randrange(len(value) + 1)

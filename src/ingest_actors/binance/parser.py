@@ -4,8 +4,9 @@ The fast way decodes all frames of a batch in one call into structs that name on
 event out of each frame where the stream's name says that it begins. That is right only for frames of one exact form,
 so it is proven for each before it is used:
 
-- One call decodes the joined frames; as many values as frames, and no newline inside any of them, means that each is
-  one whole JSON value. So what goes to a topic is valid JSON.
+- One call decodes the joined frames; as many values as frames means that no newline is inside any of them, and that
+  each is one whole JSON value, but for a newline before or behind it, which the next one sees. So what goes to a topic
+  is valid JSON.
 - No blank is in it, and no more braces than its kind has. Then the one object in the message begins where it does in
   the shortest message that names this stream (escapes, blanks, further or repeated members only make it longer) and
   ends with the message, in two braces; or the message is of another form.
@@ -215,7 +216,11 @@ class EventParser:
                 or data.__class__ is not Fields
                 or data.s != track.symbol
                 or data.e != track.name
-                or not (frame[track.offset] == _OPENS and frame[-2] == _CLOSES if flat else track.fits(frame))
+                or not (
+                    frame[track.offset] == _OPENS and frame[-2] == _CLOSES and frame[-1] == _CLOSES
+                    if flat
+                    else track.fits(frame)
+                )
             ):
                 self._parse_one(frame, outcome, envelope.stream)
                 continue
