@@ -320,17 +320,23 @@ def main() -> None:
     )
     options = parser.parse_args()
     logging.getLogger("ingest_actors").setLevel(logging.CRITICAL)  # it has much to say of what it is sent
+    failed = False
     for number, start in enumerate(range(0, options.count, options.run)):
         seed, count = options.seed + number, min(options.run, options.count - start)
         for part in ("service", "wire") if options.part == "both" else (options.part,):
             began = time.process_time()
-            if part == "service":
-                figures = trio.run(through_a_service, seed, count, clock=MockClock(autojump_threshold=0))
-            else:
-                figures = through_the_cutter(seed, count)
+            try:
+                if part == "service":
+                    figures = trio.run(through_a_service, seed, count, clock=MockClock(autojump_threshold=0))
+                else:
+                    figures = through_the_cutter(seed, count)
+            except (AssertionError, ValueError, BaseExceptionGroup) as broken:  # told, and the next seed has its turn
+                figures = {"seed": seed, "broken": f"{broken!r:.500}"}
+                failed = True
             rss_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             figures |= {"cpu_s": round(time.process_time() - began, 1), "rss_mib": round(rss_mib)}
             print(json.dumps({"part": part} | figures), flush=True)
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

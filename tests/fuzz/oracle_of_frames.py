@@ -9,7 +9,7 @@ from json.decoder import scanstring
 
 _BLANKS = b" \t\r\n"
 _TAIL = b',"ingestion_timestamp":'
-_scan = json.JSONDecoder().scan_once
+_scan = json.JSONDecoder(parse_int=str, parse_float=str).scan_once  # Python's own numbers have a bound on digits
 
 
 def _skip(text: str, place: int) -> int:

@@ -6,6 +6,7 @@ A reader raises `ValueError` with the reason when it cannot; an empty reason let
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -165,7 +166,7 @@ def path(accepts: str) -> Kind:
 
     def read(value: Any) -> Path:
         given = value if isinstance(value, Path) else Path(text_of(value))
-        if "\0" in str(given):
+        if b"\0" in os.fsencode(given):  # which refuses half a character by itself
             raise ValueError("a path has no NUL in it")
         try:
             return given.expanduser()
