@@ -14,8 +14,9 @@ TOLD_PERIOD_S = 10.0
 
 
 class DeadLetterLog:
-    """Says ``dead_lettered`` with the headers of each dead letter, of equal ones together with their ``count``, or at
-    times how many went untold.
+    """Says ``dead_lettered`` with the headers of each dead letter, or at times how many went untold.
+
+    Equal ones are told together, with their ``count``.
 
     Args:
         announce: told of them.

@@ -46,6 +46,7 @@ class WatchedStream(trio.abc.Stream):
         self.close_sent = False
         self.gave_out = trio.Event()
         self._discarding = False
+        self._stuck = False
         self._transport = transport
         self._prompt = transport if isinstance(transport, Prompt) else None
         self._send_lock = trio.StrictFIFOLock()
@@ -75,6 +76,8 @@ class WatchedStream(trio.abc.Stream):
         if self.upgraded and data[0] == CLOSE_FRAME:
             self.close_sent = True
         async with self._send_lock:
+            if self._stuck:
+                raise trio.BrokenResourceError(self.end_reason)
             try:
                 with trio.move_on_after(SEND_TIMEOUT_S) as patience:
                     await self._transport.send_all(data)
@@ -82,6 +85,7 @@ class WatchedStream(trio.abc.Stream):
                 self._note_break(broken)
                 raise
             if patience.cancelled_caught:
+                self._stuck = True  # nobody knows how much of it went, so nothing may follow
                 self._note_end(f"the other side took nothing of what was sent for {SEND_TIMEOUT_S:g} s")
                 raise trio.BrokenResourceError(self.end_reason)
 
