@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from ingest_actors.announce import EVENTS_WAITING_MAX, Announcer, ServiceEvent
+from ingest_actors.announce import EVENTS_WAITING_MAX, LINES_MAX, LINES_PERIOD_S, Announcer, ServiceEvent
 
 
 @pytest.fixture
@@ -73,3 +73,38 @@ async def test_two_announcers_share_nothing(announce):
         Announcer("futures", lambda: 0)("elsewhere")
         announce("here")
         assert (await anext(happenings)).name == "here"
+
+
+@pytest.mark.parametrize("name", LINES_MAX)
+async def test_what_a_peer_can_bring_about_by_the_million_is_told_so_often_and_then_counted(caplog, name):
+    caplog.set_level("INFO", logger="ingest_actors")
+    now_ms = 1_000_000
+    announce = Announcer("spot", lambda: now_ms)
+    most = LINES_MAX[name]
+    for number in range(most + 7):
+        announce(name, level="warning", number=number)
+    announce("connection_closed")
+    assert [fields.get("number") for _, _, fields in lines(caplog)] == [*range(most), None]
+    caplog.clear()
+    now_ms += int(LINES_PERIOD_S * 1000)
+    announce(name, number=0)
+    announce(name, number=1)
+    assert [fields.get("untold_before") for _, _, fields in lines(caplog)] == [7, None]
+
+
+async def test_a_clock_that_is_set_back_silences_nobody(caplog):
+    caplog.set_level("INFO", logger="ingest_actors")
+    times = iter([10_000_000, 5, 6])
+    announce = Announcer("spot", lambda: next(times))
+    for _ in range(3):
+        announce("gap_opened")
+    assert len(lines(caplog)) == 3
+
+
+async def test_a_listener_hears_what_the_log_leaves_out(caplog):
+    announce = Announcer("spot", lambda: 0)
+    for _ in range(LINES_MAX["exchange_notice"]):
+        announce("exchange_notice")
+    with announce.listen() as happenings:
+        announce("exchange_notice", number=1)
+        assert (await anext(happenings)).fields == {"number": 1}

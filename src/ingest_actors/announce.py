@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
 import trio
 
 from ingest_actors.logs import get_logger
+
+LINES_PERIOD_S = 60.0
+LINES_MAX: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        "event_missed": 100,
+        "exchange_notice": 100,
+        "gap_closed": 10_000,
+        "gap_lost": 10_000,
+        "gap_opened": 10_000,
+        "server_shutdown": 100,
+    }
+)
+"""Lines of one name within `LINES_PERIOD_S`, of what happens as often as a peer likes: a log that grows by gigabytes an
+hour is an outage of its own. Ten thousand gaps are two for each stream of the whole spot market. What goes unsaid is
+counted, in ``untold_before`` of the next line; metrics and journal have all of it."""
 
 EVENTS_WAITING_MAX = 256
 """Events that a listener may leave unread before it misses new ones: a slow listener must not hold the service up."""
@@ -50,15 +66,24 @@ class Announcer:
         self._clock_ms = clock_ms
         self._listeners: list[Listener] = []
         self._ended = False
+        self._gates = {name: _Gate(most) for name, most in LINES_MAX.items()}
 
     def __call__(self, name: str, *, level: str = "info", **fields: Any) -> None:
-        """Log `name` with `fields` and pass it on; never waits."""
-        getattr(self._log, level)(name, **fields)
+        """Log `name` with `fields`, unless it was said too often (`LINES_MAX`), and pass it on; never waits."""
+        self._say(name, level, fields)
         if self._listeners:
             event = ServiceEvent(name, self._clock_ms(), fields)
             for listener in self._listeners.copy():
                 if not listener.tell(event):
-                    self._log.warning("event_missed", missed=name, hint="a listener of events() does not read")
+                    hint = "a listener of events() does not read"
+                    self._say("event_missed", "warning", {"missed": name, "hint": hint})
+
+    def _say(self, name: str, level: str, fields: dict[str, Any]) -> None:
+        gate = self._gates.get(name)
+        if gate is None:
+            getattr(self._log, level)(name, **fields)
+        elif (untold := gate.passes(self._clock_ms())) is not None:
+            getattr(self._log, level)(name, **fields, **({"untold_before": untold} if untold else {}))
 
     def add(self, listener: Listener) -> None:
         """Tell a listener of everything from now on; when the service has ended, of its end at once."""
@@ -90,6 +115,27 @@ class Announcer:
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             listener.end()
+
+
+class _Gate:
+    """Lets so many pass in each period, and counts the others."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._since_ms = 0
+        self._passed = 0
+        self._untold = 0
+
+    def passes(self, now_ms: int) -> int | None:
+        """How many did not pass since the last one that did; None: neither does this."""
+        if not 0 <= now_ms - self._since_ms < LINES_PERIOD_S * 1000:  # a wall clock may be set back
+            self._since_ms, self._passed = now_ms, 0
+        if self._passed >= self._most:
+            self._untold += 1
+            return None
+        self._passed += 1
+        untold, self._untold = self._untold, 0
+        return untold
 
 
 class _ChannelListener:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
@@ -17,6 +18,9 @@ from typing import Any, Final, Literal, TextIO
 import structlog
 
 LOGGER_NAME: Final = "ingest_actors"
+
+_COMMANDS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal obeys instead of showing it. What others have sent stands in log lines, and must not get that far."""
 
 EventDict = MutableMapping[str, Any]
 
@@ -46,6 +50,7 @@ class Formatter(logging.Formatter):
     def __init__(self, form: Literal["json", "console"], *, colours: bool, instance: str) -> None:
         super().__init__()
         self._instance = instance
+        self._json = form == "json"
         self._render: Any
         if form == "json":
             self._render = structlog.processors.JSONRenderer(serializer=json.dumps, ensure_ascii=False, default=str)
@@ -68,7 +73,16 @@ class Formatter(logging.Formatter):
         line |= {key if key not in line else f"{key}_": value for key, value in fields.items()}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return str(self._render(None, record.levelname.lower(), line))
+        if self._json:
+            return shown(str(self._render(None, record.levelname.lower(), line)))
+        texts = {key: shown(value) for key, value in line.items() if isinstance(value, str)}
+        texts |= {key: text.replace("\n", "\\n") for key, text in texts.items() if key != "exception"}
+        return str(self._render(None, record.levelname.lower(), line | texts))
+
+
+def shown(text: str) -> str:
+    """A text that says all that it did, and commands no terminal; in JSON it stays the same text."""
+    return _COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def get_logger(**context: Any) -> structlog.stdlib.BoundLogger:

@@ -29,6 +29,7 @@ DEAD_LETTERS = ("binance-dead-letters",)
         (b"[" * 100_000, "malformed_json", "unparsed"),
         (b'{"a":' * 100_000, "malformed_json", "unparsed"),
         (b"[[]]", "not_an_object", "unparsed"),
+        (b"[%b1]" % (b"1," * 10_000), "too_many_elements", "unparsed"),
         (b"[1,", "malformed_json", "unparsed"),
         (b'{"e":"trade","s":"ETHUSDT","t":1}{"e":"trade","s":"ETHUSDT","t":2}', "malformed_json", "unparsed"),
         (combined("ethusdt@trade", b"{}"), "empty_event", "trade"),

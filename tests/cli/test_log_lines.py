@@ -10,7 +10,9 @@ import sys
 
 import pytest
 
+from ingest_actors.errors import SettingsError
 from ingest_actors.logs import LOGGER_NAME, get_logger, setup_logging
+from ingest_actors.settings import Settings
 
 
 @pytest.fixture
@@ -89,3 +91,27 @@ def test_the_console_form_has_colours_on_a_terminal(stream, monkeypatch):
     setup_logging("INFO", "console", stream=stream)
     get_logger().info("connection_opened")
     assert "\x1b" in stream.getvalue()
+
+
+HOSTILE = "a\x1b[31mred\x1b]0;title\x07\nforged line\r\x9b2J\u2028\u202e\x7f\ud800"
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_what_others_have_sent_commands_no_terminal_and_forges_no_line(stream, form):
+    setup_logging("INFO", form, stream=stream)
+    get_logger().warning("dead_lettered", detail=HOSTILE, nested={"k": [HOSTILE]})
+    logging.getLogger("other").warning("%s", HOSTILE)
+    with pytest.raises(SettingsError) as raised:
+        Settings(binance_symbols=HOSTILE)
+    get_logger().error("failed", exc_info=SettingsError([HOSTILE]).with_traceback(raised.value.__traceback__))
+    text = stream.getvalue()
+    assert not set(text) & set("\x1b\x07\r\x9b\u2028\u202e\x7f\ud800")
+    text.encode()
+    before_the_traceback = text.partition("Traceback")[0]
+    assert not [line for line in before_the_traceback.splitlines() if line.startswith("forged line")]
+
+
+def test_in_json_every_character_can_be_had_back(stream):
+    setup_logging("INFO", "json", stream=stream)
+    get_logger().warning("dead_lettered", detail=HOSTILE)
+    assert json.loads(stream.getvalue())["detail"] == HOSTILE

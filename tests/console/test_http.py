@@ -358,7 +358,7 @@ async def test_a_server_that_crashes_is_started_again_on_the_same_port(status, n
         def exception(self, event, **fields):
             logged.append((event, fields["error"]))
 
-    crash, real, lives = trio.Event(), server_module.worker_serve, []
+    crash, real, lives = trio.Event(), server_module._accept_until, []
 
     async def crashing(*args, **options):
         lives.append(None)
@@ -367,7 +367,7 @@ async def test_a_server_that_crashes_is_started_again_on_the_same_port(status, n
             raise ZeroDivisionError
         await real(*args, **options)
 
-    monkeypatch.setattr(server_module, "worker_serve", crashing)
+    monkeypatch.setattr(server_module, "_accept_until", crashing)
     monkeypatch.setattr(http_module, "RESTART_S", 0.01)
     monkeypatch.setattr(http_module, "log", Log())
     url = await serve(nursery, lambda: status)

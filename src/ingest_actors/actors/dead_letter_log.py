@@ -16,6 +16,8 @@ TOLD_PERIOD_S = 10.0
 class DeadLetterLog:
     """Says ``dead_lettered`` with the headers of each dead letter, or at times how many went untold.
 
+    Equal ones are told together, with their ``count``.
+
     Args:
         announce: told of them.
     """
@@ -43,4 +45,5 @@ class DeadLetterLog:
         said = {name: value.decode("utf-8", "replace") for name, value in route.headers}
         untold = {"untold_before": self._untold} if self._untold else {}
         self._untold = 0
-        self._announce("dead_lettered", level="warning", **said, **untold)
+        alike = {"count": count} if count > 1 else {}
+        self._announce("dead_lettered", level="warning", **said, **alike, **untold)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import trio
 
@@ -15,6 +15,10 @@ from ingest_actors.messages import Event, EventBatch, FrameBatch, Route
 from ingest_actors.nursery import open_nursery
 from ingest_actors.status import Tallies
 from ingest_actors.supervision import Mailbox
+
+PARSED_AT_ONCE_MAX: Final = 2048
+"""Messages. One read brings a thousand of the exchange's at most, but a hundred thousand empty ones, of each of which
+something is to be said: parsed together they would hold up everything for seconds and take a hundred megabytes."""
 
 N_co = TypeVar("N_co", covariant=True)
 
@@ -109,25 +113,34 @@ async def _parse_all(
             batch = await inbox.take()
         except trio.EndOfChannel:
             return
-        parsed = parse(batch)
-        if parsed.events:
-            result = EventBatch(parsed.events, received_at_ms=batch.received_at_ms)
-            await outbox.wait_for_room(result)
-            outbox.put_nowait(result)
-            routes = result.routes()
-            ledger.receive(routes)
-            _observe(result, {route.event_type for route in routes}, tallies)
-        order.commit(parsed.odd)
-        if parsed.odd:
-            ledger.receive(Counter([item.event[3] for item in parsed.odd]))
-        if parsed.dropped:
-            ledger.receive(parsed.dropped)
-            ledger.drop(parsed.dropped)
-        tallies.future_timestamps += parsed.future_timestamps
-        inbox.settle(len(batch))
-        for notice in parsed.notices:
-            notify(notice)
-        await order.wait_room()
+        for part in _parts(batch):
+            parsed = parse(part)
+            if parsed.events:
+                result = EventBatch(parsed.events, received_at_ms=part.received_at_ms)
+                await outbox.wait_for_room(result)
+                outbox.put_nowait(result)
+                routes = result.routes()
+                ledger.receive(routes)
+                _observe(result, {route.event_type for route in routes}, tallies)
+            order.commit(parsed.odd)
+            if parsed.odd:
+                ledger.receive(Counter([item.event[3] for item in parsed.odd]))
+            if parsed.dropped:
+                ledger.receive(parsed.dropped)
+                ledger.drop(parsed.dropped)
+            tallies.future_timestamps += parsed.future_timestamps
+            inbox.settle(len(part))
+            for notice in parsed.notices:
+                notify(notice)
+            await order.wait_room()
+
+
+def _parts(batch: FrameBatch) -> Iterator[FrameBatch]:
+    """A batch in pieces of at most `PARSED_AT_ONCE_MAX` messages; as a rule it is one."""
+    while len(batch) > PARSED_AT_ONCE_MAX:
+        part, batch = batch.split(PARSED_AT_ONCE_MAX)
+        yield part
+    yield batch
 
 
 def _observe(batch: EventBatch, event_types: set[str], tallies: Tallies) -> None:

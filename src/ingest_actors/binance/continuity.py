@@ -41,6 +41,12 @@ JUMP_MAX = 10_000_000
 garbled number, or a new sequence; it waits for what follows."""
 
 
+GAPS_HELD_MAX = 100
+"""Gaps of one series that may hold it up at once. A disconnection makes one, a repair that lags a handful; a series in
+which every other id is missing goes on, and what can be had of it comes late. What is done for an event grows with the
+gaps of its series, so without a bound a few thousand of them would hold up everything."""
+
+
 class Continuity:
     """All series of a service.
 
@@ -406,7 +412,7 @@ class Continuity:
             self._holding[series] = None
             self._forget_overtaken(series)
             self._open(series, series.resumed or Reason.DISCONNECTED)
-            if sequence.held > self._held_max or self._leaving.crowded:
+            if sequence.held > self._held_max or self._leaving.crowded or len(series.gaps) > GAPS_HELD_MAX:
                 self._leaving.ring()
         if fate is not Fate.DUPLICATE:
             self.gap_book.came(series, first, last, by)
@@ -425,9 +431,12 @@ class Continuity:
         if hole is None:
             return
         hole = Hole(max([hole.first, *(gap.hole.last + 1 for gap in series.gaps)]), hole.last)
-        if hole.size > 0 and series.wait_s:
+        if hole.size > 0 and series.wait_s and series.holes_untold < GAPS_HELD_MAX:
             series.untold = reason
+            series.holes_untold += 1
             self._leaving.ring()
+        elif hole.size > 0 and series.untold is not None:
+            self._tell_holes(series)
         elif hole.size > 0:
             self._open_gap(series, hole, reason)
 
@@ -442,7 +451,7 @@ class Continuity:
 
     def _tell_holes(self, series: Series) -> None:
         """No other connection has brought what is missing: open gaps."""
-        reason, series.untold = series.untold, None
+        reason, series.untold, series.holes_untold = series.untold, None, 0
         if reason is not None:
             self._open_gaps(series, reason)
 
@@ -543,7 +552,7 @@ class Continuity:
         if series.spares:
             self._spares.drop_overtaken(series)
         if not series.sequence.held:
-            series.untold = None
+            series.untold, series.holes_untold = None, 0
             if not series.suspects and not series.spares:
                 self._holding.pop(series, None)
         self._set_deadline(series)
@@ -564,7 +573,9 @@ class Continuity:
         held = series.sequence.held
         if not held:
             return math.inf
-        return series.held_since + max(series.hold_s, series.wait_s) if held <= self._held_max else -math.inf
+        if held > self._held_max or self.gap_book.ahead(series) > GAPS_HELD_MAX:
+            return -math.inf
+        return series.held_since + max(series.hold_s, series.wait_s)
 
     def _untold_at(self, series: Series) -> float:
         """Until when what is missing is left to another connection; infinite when it is not, or was."""

@@ -25,6 +25,8 @@ NO_SYMBOL = "no_symbol"
 """Of a kind that belongs to a symbol, but nothing tells which."""
 NO_IDENTITY = "no_identity"
 """Without the id that would tell it from the others of its series."""
+TOO_MANY_ELEMENTS = "too_many_elements"
+"""An array of more events than the exchange has symbols, kept as a whole."""
 
 PARSER_REASONS = frozenset(
     {
@@ -36,11 +38,17 @@ PARSER_REASONS = frozenset(
         UNKNOWN_EVENT,
         NO_SYMBOL,
         NO_IDENTITY,
+        TOO_MANY_ELEMENTS,
     }
 )
 """Why the parser gives something up. A sink has reasons of its own, see `ingest_actors.protocols.Refusal`."""
 
 DETAIL_MAX_CHARACTERS = 300
+"""Of each header: names that come from the exchange may be as long as a message."""
+
+KEY_BYTES_MAX = 1024
+"""A dead letter whose symbol is longer has no key: key and headers count in a record's size as its value does, and
+cannot be cut like it, so a letter might be too large for ever."""
 
 CUT_BYTES = 256 * 1024
 """What is left of a dead letter that is too large even for its own topic: a quarter of what a topic takes by Kafka's
@@ -68,6 +76,7 @@ class DeadLetters:
 
     def __init__(self, table: StreamTable) -> None:
         self._table = table
+        self._last: tuple[tuple[str, str, Origin, int], Route] | None = None
 
     def letter(
         self, value: bytes, reason: str, detail: str, *, received_at_ms: int, origin: Origin | None = None
@@ -82,9 +91,12 @@ class DeadLetters:
             origin: what is known of them; None = what the beginning of the bytes tells.
         """
         known = self._origin_of_wreck(value) if origin is None else origin
-        headers = _headers(reason, detail, known, received_at_ms)
-        key = known.symbol.encode("utf-8", "replace") or None
-        return value, key, received_at_ms, self._route(known.event_type or UNPARSED, headers)
+        key = _key(known.symbol.encode("utf-8", "replace"))
+        why = (reason, detail[:DETAIL_MAX_CHARACTERS], known, received_at_ms)
+        if self._last is None or self._last[0] != why:  # in a flood one is like the other: they share their headers
+            headers = _headers(*why)
+            self._last = (why, self._route(known.event_type or UNPARSED, headers))
+        return value, key, received_at_ms, self._last[1]
 
     def refused_event(self, event: Event, reason: str, detail: str, *, timestamp_ms: int | None = None) -> Event:
         """An event that was parsed and that the sink will never take; the ledger keeps counting it as what it was.
@@ -110,7 +122,7 @@ class DeadLetters:
             value = value[:CUT_BYTES]
         return (
             value,
-            key,
+            _key(key),
             timestamp if timestamp_ms is None else timestamp_ms,
             self._route(route.event_type, headers + kept),
         )
@@ -142,13 +154,18 @@ def stream_of_wreck(value: bytes) -> str:
     return found[1].decode("utf-8", "replace") if found else ""
 
 
+def _key(symbol: bytes | None) -> bytes | None:
+    return symbol if symbol and len(symbol) <= KEY_BYTES_MAX else None
+
+
 def _headers(reason: str, detail: str, origin: Origin, received_at_ms: int | None) -> tuple[tuple[str, bytes], ...]:
     texts = {
         "reason": reason,
-        "detail": detail[:DETAIL_MAX_CHARACTERS],
+        "detail": detail,
         "stream": origin.stream,
         "symbol": origin.symbol,
         "event_type": origin.event_type,
         "received_at": "" if received_at_ms is None else str(received_at_ms),
     }
-    return tuple((name, text.encode("utf-8", "replace")) for name, text in texts.items() if text)
+    shown = {name: text[:DETAIL_MAX_CHARACTERS] for name, text in texts.items() if text}
+    return tuple((name, text.encode("utf-8", "replace")) for name, text in shown.items())

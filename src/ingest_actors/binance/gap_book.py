@@ -59,6 +59,11 @@ class GapBook:
         """What is missing of a series before what has come, and in none of its gaps."""
         return [part for hole in series.sequence.holes() for part in _beside(hole, series.gaps)]
 
+    def ahead(self, series: Series) -> int:
+        """How many gaps of a series lie before something that has come and waits."""
+        next_id = series.sequence.next_id
+        return 0 if next_id is None else sum([gap.hole.last >= next_id for gap in series.gaps])
+
     def came(self, series: Series, first: int, last: int, by: ResolvedBy) -> None:
         """An event has come, perhaps of a gap."""
         for gap in series.gaps:
@@ -69,8 +74,8 @@ class GapBook:
     def lost(self, series: Series, hole: Hole) -> None:
         """Ids that are all missing will never come."""
         for gap in series.gaps:
-            shared = min(gap.hole.last, hole.last) - max(gap.hole.first, hole.first) + 1
-            gap.lost += max(shared, 0)
+            if gap.hole.first <= hole.last and hole.first <= gap.hole.last:
+                gap.lost += min(gap.hole.last, hole.last) - max(gap.hole.first, hole.first) + 1
 
     def close(self, series: Series) -> None:
         """End the gaps that are over, once what has come of them has left."""

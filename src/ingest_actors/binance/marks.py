@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from ingest_actors.errors import JournalTooNew, StateUnreadable
 
@@ -13,6 +14,11 @@ MARK_VERSION = 1
 
 SHEET_VERSION = 2
 """Of a record that has many."""
+
+
+_Number: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Last: TypeAlias = Annotated[int, Meta(ge=-1, le=2**63 - 1)]
+"""-1: ids have begun again, and the first of them has not been written."""
 
 
 class Place(NamedTuple):
@@ -39,10 +45,10 @@ class OpenGap(msgspec.Struct, frozen=True, gc=False):
 
     gap: str
     stream: str
-    first_id: int
-    last_id: int
+    first_id: _Number
+    last_id: _Number
     reason: str
-    detected_at: int
+    detected_at: _Number
 
 
 class Mark(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -55,9 +61,9 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         gaps: what the journal says is open.
     """
 
-    last: int
-    at: int
-    holes: tuple[tuple[int, int], ...] = ()
+    last: _Last
+    at: _Number
+    holes: tuple[tuple[_Number, _Number], ...] = ()
     gaps: tuple[OpenGap, ...] = ()
 
 
@@ -70,8 +76,8 @@ class Sheet(msgspec.Struct, gc=False):
         marks: by `Place.name`.
     """
 
-    number: int
-    turn: int
+    number: _Number
+    turn: _Number
     marks: dict[str, Mark]
     v: int = SHEET_VERSION
 
@@ -81,14 +87,14 @@ class _Versioned(msgspec.Struct):
 
 
 class _Single(_Versioned):
-    last: int
-    at: int
-    holes: tuple[tuple[int, int], ...] = ()
+    last: _Last
+    at: _Number
+    holes: tuple[tuple[_Number, _Number], ...] = ()
     gaps: tuple[OpenGap, ...] = ()
 
 
 class _Spooled(_Versioned):
-    drained: int
+    drained: _Number
 
 
 def encode_mark(mark: Mark) -> bytes:
@@ -135,7 +141,7 @@ def _version(name: str, value: bytes, newest: int) -> int:
 def _decode(name: str, value: bytes, form: type[Any]) -> Any:
     try:
         return msgspec.json.decode(value, type=form)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StateUnreadable(_where(name), str(error)) from error
 
 

@@ -4,8 +4,9 @@ The fast way decodes all frames of a batch in one call into structs that name on
 event out of each frame where the stream's name says that it begins. That is right only for frames of one exact form,
 so it is proven for each before it is used:
 
-- One call decodes the joined frames; as many values as frames, and no newline inside any of them, means that each is
-  one whole JSON value. So what goes to a topic is valid JSON.
+- One call decodes the joined frames; as many values as frames means that no newline is inside any of them, and that
+  each is one whole JSON value, but for a newline before or behind it, which the next one sees. So what goes to a topic
+  is valid JSON.
 - No blank is in it, and no more braces than its kind has. Then the one object in the message begins where it does in
   the shortest message that names this stream (escapes, blanks, further or repeated members only make it longer) and
   ends with the message, in two braces; or the message is of another form.
@@ -32,7 +33,7 @@ from ingest_actors.binance.event_time import FUTURE_LIMIT_MS, event_timestamp
 from ingest_actors.binance.leads import Lead, Leads
 from ingest_actors.binance.outcome import Outcome, Parsed
 from ingest_actors.binance.series import ID_MAX, Series
-from ingest_actors.binance.slow_path import Lane, SlowPath
+from ingest_actors.binance.slow_path import Lane, SlowPath, memorable
 from ingest_actors.binance.stream_table import StreamTable
 from ingest_actors.messages import Event, FrameBatch
 
@@ -215,7 +216,11 @@ class EventParser:
                 or data.__class__ is not Fields
                 or data.s != track.symbol
                 or data.e != track.name
-                or not (frame[track.offset] == _OPENS and frame[-2] == _CLOSES if flat else track.fits(frame))
+                or not (
+                    frame[track.offset] == _OPENS and frame[-2] == _CLOSES and frame[-1] == _CLOSES
+                    if flat
+                    else track.fits(frame)
+                )
             ):
                 self._parse_one(frame, outcome, envelope.stream)
                 continue
@@ -239,7 +244,10 @@ class EventParser:
             event = (frame[track.offset : -2] + tails[track.suffix], track.key, time, track.route)
             series = track.series
             if series is None or touched is None:
-                append(event)
+                if 0 <= number <= ID_MAX:
+                    append(event)
+                else:
+                    self._parse_one(frame, outcome, envelope.stream)
                 continue
             if not series.touched:
                 series.touched = True
@@ -273,9 +281,11 @@ class EventParser:
         """Parse one frame the slow way, and remember what it was under the name of its stream, where that is known."""
         lane = self._slow.parse(frame, outcome)
         name = stream or self._slow.stream
+        if not memorable(name):
+            return
         if name and (name in self._heard or len(self._heard) < _TRACKS_MAX):
             self._heard[name] = self.mark
-        if stream and lane is not None and lane.telling and len(self._tracks) < _TRACKS_MAX:
+        if stream and lane is not None and lane.memorable and len(self._tracks) < _TRACKS_MAX:
             make = _Track if lane.candles is None else _CandleTrack
             track = self._tracks.setdefault(stream, make(stream, lane))
             if track.series is None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
-from typing import Any, Final, Self, TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlencode
 
 import httpx
@@ -13,6 +12,7 @@ import trio
 
 from ingest_actors.binance.backfill import AggregateRow, TradeRow
 from ingest_actors.binance.endpoint import REST_PATH, Endpoints
+from ingest_actors.binance.rest_body import BadBody, read_body
 from ingest_actors.binance.rest_errors import RequestRefused, answered_badly, failed_to_ask, kept_away, refused
 from ingest_actors.binance.rest_ways import Trusted, open_client
 from ingest_actors.binance.standing import BANNED, REFUSED_DELAY_S, REFUSING, asked_wait_s
@@ -44,6 +44,7 @@ TICKER_WEIGHTS: Final = ((20, 2), (SYMBOLS_ASKED_MAX, 40))
 
 _OK: Final = 200
 _USED_WEIGHT: Final = "x-mbx-used-weight-1m"
+_USED_WEIGHT_DIGITS_MAX: Final = 9
 _NO_SUCH_SYMBOL: Final = frozenset({-1121, -1100, -1101, -1105, -1130})
 """Error codes of a question about symbols that are not there, or not even possible."""
 
@@ -258,10 +259,12 @@ class RestClient:
         try:
             with trio.fail_after(self._timeout_s):
                 status, headers, body = await self._get(url, params)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, trio.TooSlowError) as error:
+        except BadBody as error:
+            raise answered_badly(url, str(error)) from error
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError, trio.TooSlowError) as error:
             raise failed_to_ask(url, error, proxy=self._proxies.for_url(url)) from error
         used = headers.get(_USED_WEIGHT, "")
-        if used.isdecimal():
+        if used.isascii() and used.isdecimal() and len(used) <= _USED_WEIGHT_DIGITS_MAX:
             self.used_weight = int(used)
             if self._budget is not None:
                 self._budget.observe(self.used_weight)
@@ -274,13 +277,7 @@ class RestClient:
 
     async def _get(self, url: str, params: dict[str, Any]) -> tuple[int, httpx.Headers, bytes]:
         async with self._http.stream("GET", url, params=params) as response:
-            body = bytearray()
-            async with aclosing(cast(AsyncGenerator[bytes, None], response.aiter_bytes())) as parts:
-                async for part in parts:
-                    body += part
-                    if len(body) > ANSWER_MAX_BYTES:
-                        raise answered_badly(url, f"the answer has more than {ANSWER_MAX_BYTES} bytes")
-            return response.status_code, response.headers, bytes(body)
+            return response.status_code, response.headers, await read_body(response, ANSWER_MAX_BYTES)
 
 
 def depth_weight(limit: int) -> int:

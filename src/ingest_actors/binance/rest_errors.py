@@ -125,7 +125,7 @@ def refused(
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         problem = None
     if problem is not None and status not in _HINTS and status < _SERVER_ERROR:
-        return RequestRefused(url, problem.code, problem.msg, status)
+        return RequestRefused(url, problem.code, problem.msg[:_BODY_SHOWN_MAX], status)
     try:
         cause = f"HTTP {status} {http.HTTPStatus(status).phrase}"
     except ValueError:

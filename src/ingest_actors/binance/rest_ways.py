@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Sequence
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TypeAlias
 
 import httpx
 
+from ingest_actors.binance.rest_body import ENCODING
+from ingest_actors.errors import ExchangeUnreachable
 from ingest_actors.proxies import Proxies
 
 Trusted: TypeAlias = Callable[[], ssl.SSLContext]
@@ -36,8 +39,11 @@ def open_client(
             system's authorities, or those of ``SSL_CERT_FILE``.
 
     Raises:
+        ExchangeUnreachable: one of the addresses is none.
         ValueError: a proxy that would be used cannot be; see `Proxies.for_url`.
     """
+    for base in bases:
+        _check(base)
     if transport is None and _speaks_tls(bases, proxies):
         context = (trusted or ssl.create_default_context)()
     else:
@@ -48,8 +54,18 @@ def open_client(
         timeout=timeout_s,
         verify=context,
         trust_env=False,
-        headers={"accept": "application/json"},
+        headers={"accept": "application/json", "accept-encoding": ENCODING},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none is kept: they would grow for ever
+        follow_redirects=False,  # whoever answers for the exchange is named in the settings, and nowhere else
     )
+
+
+def _check(base: str) -> None:
+    try:
+        httpx.URL(base)
+    except httpx.InvalidURL as error:
+        hint = "it should look like https://api.binance.com; check BINANCE_REST_URL"
+        raise ExchangeUnreachable(base, str(error), hint=hint) from error
 
 
 def _speaks_tls(bases: Sequence[str], proxies: Proxies) -> bool:

@@ -50,14 +50,15 @@ class Series(_Near):
         wait_s: how long what is missing is left to another connection that brings the same stream, seconds; 0: there
             is none.
         untold: why something is missing that no gap was opened for yet; None: nothing is.
+        holes_untold: how many holes were found since then.
         spares: events that overlap the end of the series, cut differently by another connection, oldest first: what is
             expected next may still come by itself.
         spare_since: when the oldest of them came.
     """
 
     __slots__ = (
-        "by_ones", "gaps", "held_since", "hold_s", "queued", "repairable", "resumed", "route", "spare_since", "stream",
-        "suspected_since", "suspects", "symbol", "untold", "wait_s", "withheld",
+        "by_ones", "gaps", "held_since", "hold_s", "holes_untold", "queued", "repairable", "resumed", "route",
+        "spare_since", "stream", "suspected_since", "suspects", "symbol", "untold", "wait_s", "withheld",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +84,7 @@ class Series(_Near):
         self.withheld: list[Event | Journalled] | None = None
         self.wait_s = 0.0
         self.untold: Reason | None = None
+        self.holes_untold = 0
         self.spares: list[Odd] = []
         self.spare_since = 0.0
 

@@ -35,6 +35,12 @@ the answer, 30 kB for a full connection, costs nothing."""
 LIST_PAUSE_S = 10.0
 """Least time between two such questions, however often streams come and go."""
 
+REPLY_BYTES_MAX = 256 * 1024
+"""An answer that lists all streams of a full connection has 50 kB at most; what is longer is not looked into."""
+
+TEXT_CHARACTERS_MAX = 300
+"""Of the exchange's own words that are repeated."""
+
 _DATA = b'{"stream":'
 
 
@@ -203,6 +209,8 @@ class Session:
 
     def _take(self, frame: bytes) -> bool:
         """Whether a message is an answer; if so, note it."""
+        if len(frame) > REPLY_BYTES_MAX or not self._awaited:
+            return False
         try:
             reply = _decode(frame)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -215,7 +223,8 @@ class Session:
             if error is None and isinstance(reply.result, list):
                 self._note_listed(message, reply.result)
         elif error is not None:
-            self._refused.append(Refused(error.code, error.msg, message.streams if message else ()))
+            text = error.msg[:TEXT_CHARACTERS_MAX]
+            self._refused.append(Refused(error.code, text, message.streams if message else ()))
         elif message is not None:
             self._note(message)
         return True

@@ -28,6 +28,17 @@ _BOOK_TICKER_SHAPE = ("u", "s", "b", "B", "a", "A")
 _LANES_MAX = 65536
 """Bounds what a peer that makes up names can cost; one entry a stream and symbol is some hundred bytes."""
 
+NAMES_BYTES_MAX = 512
+"""Stream, event name and symbol together: of an event whose names are longer than any of the exchange's nothing is
+remembered, or each entry could cost megabytes. Its record is written like any other."""
+
+ELEMENTS_MAX = 10_000
+"""Events in one array: three times as many as the whole spot market has symbols. A longer one is no array of events,
+and taken apart it would cost hundreds of times its size; it is one dead letter as a whole."""
+
+_COMMAS_MAX = 64 * ELEMENTS_MAX
+"""No element has so many members; what has more commas is not even looked into."""
+
 
 class _Frame(msgspec.Struct, gc=False):
     """The members of a message that tell what it is; not decoded."""
@@ -77,6 +88,11 @@ class Lane(NamedTuple):
     def telling(self) -> bool:
         """Whether an event that looks like this one cannot be an empty object, to which nothing can be appended."""
         return bool(self.name or self.payload_symbol or self.kind.id_fields)
+
+    @property
+    def memorable(self) -> bool:
+        """Whether it may be remembered: it is telling, and its names are short enough to be kept in a table."""
+        return self.telling and memorable(self.name, self.payload_symbol)
 
 
 class _Unusable(Exception):
@@ -155,9 +171,12 @@ class SlowPath:
     def _array(self, array: bytes, stream: str, outcome: Outcome) -> None:
         """Each element is an event; one that cannot be used does not harm its neighbours."""
         try:
-            elements = _decode_elements(array)
+            elements = _decode_elements(array) if array.count(b",") <= _COMMAS_MAX else []
         except (msgspec.DecodeError, RecursionError) as error:
             raise _Unusable(dead_letters.MALFORMED_JSON, str(error)) from None
+        if len(elements) > ELEMENTS_MAX or (not elements and array.count(b",")):
+            origin = self._origin("", stream, None)
+            raise _Unusable(dead_letters.TOO_MANY_ELEMENTS, f"more than {ELEMENTS_MAX} events in one message", origin)
         for element in map(bytes, elements):
             try:
                 self._event(element, stream, outcome)
@@ -176,7 +195,7 @@ class SlowPath:
                 outcome.notice(SHUTDOWN, event)
                 return None
             lane = self._lane(event, members, stream)
-            if (stream or lane.name) and lane.telling and len(self._lanes) < _LANES_MAX:
+            if (stream or lane.name) and lane.telling and memorable(*names) and len(self._lanes) < _LANES_MAX:
                 self._lanes[names] = lane
         number = self._identity(members, lane, stream)
         time, late = event_timestamp(_integer(members.E), _integer(members.T), outcome.received_at_ms)
@@ -212,7 +231,8 @@ class SlowPath:
         series = candles = None
         name_of_stream = stream or _raw_stream(kind, symbol)
         named = (symbol_of_stream(name_of_stream), self._table.kind_of_stream(name_of_stream))
-        if self._continuity is not None and named == (symbol, kind):  # what bears a wrong name is no part of a series
+        known = named == (symbol, kind) and memorable(stream, name, symbol)
+        if self._continuity is not None and known:  # what bears a wrong name is no part of a series
             series = self._continuity.series(kind, name_of_stream, symbol, route)
             candles = self._continuity.candles(kind, name_of_stream, symbol, route)
         return Lane(kind, name, payload_symbol, symbol.encode() or None, suffix, route, series, candles)
@@ -283,6 +303,11 @@ def _integer(member: Raw) -> int | None:
         return int(bytes(member))  # of all JSON values only whole numbers are taken
     except ValueError:
         return None
+
+
+def memorable(*names: str | bytes) -> bool:
+    """Whether names are short enough to be kept in a table."""
+    return sum(map(len, names)) <= NAMES_BYTES_MAX
 
 
 def _raw_stream(kind: EventKind, symbol: str) -> str:

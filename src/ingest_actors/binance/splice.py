@@ -14,6 +14,8 @@ _INGESTED = b',"ingestion_timestamp":'
 _TAIL = re.compile(_INGESTED + rb'(\d+),"source":"\w+","event_type":"\w+"\}\Z')
 _NAMES = re.compile(rb',"symbol":"(?:[^"\\]|\\.)*"(?:,"stream":("(?:[^"\\]|\\.)*"))?\Z')
 _NAMES_BYTES_MAX = 4096
+_NAMES_KEPT_MAX = 512
+"""Characters of symbol and stream; suffixes of longer names are made anew for each event."""
 
 
 class Suffix:
@@ -60,10 +62,12 @@ def suffix_of(kind: EventKind, *, symbol: str, stream: str, source: str = SOURCE
     )
     if not appends:
         return _suffix(kind.event_type, "", "", source)
-    return _suffix(kind.event_type, symbol, "" if kind.append is Append.SYMBOL else stream, source)
+    names = (symbol, "" if kind.append is Append.SYMBOL else stream)
+    make = _suffix if sum(map(len, names)) <= _NAMES_KEPT_MAX else _suffix.__wrapped__
+    return make(kind.event_type, *names, source)
 
 
-@lru_cache(maxsize=65536)  # bounds what a peer that makes up names can cost; real streams are fewer
+@lru_cache(maxsize=65536)  # with the bound on names, this bounds what a peer that makes up names can cost
 def _suffix(event_type: str, symbol: str, stream: str, source: str) -> Suffix:
     encode = msgspec.json.encode
     before = b',"symbol":%b' % encode(symbol) if symbol else b""

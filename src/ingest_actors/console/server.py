@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Final
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config, Sockets
-from hypercorn.trio.run import worker_serve
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
 from starlette.applications import Starlette
 
 from ingest_actors.console.app import make_app
+from ingest_actors.console.connections import Connections
 
 __all__ = ["SHUTDOWN_MAX_S", "make_app", "serve_until_cancelled"]
 
@@ -23,15 +28,43 @@ SHUTDOWN_MAX_S: Final = 0.5
 async def serve_until_cancelled(app: Starlette, sockets: list[socket.socket]) -> None:
     """One life of the server, on these sockets, which stay open: it closes what it is given, so it gets copies.
 
+    Hypercorn's own loop of accepting has no bound on connections, and waits for ever for a client that does not read
+    its answer; so only what it does with one connection is used.
+
     Cancellation: no new requests; those under way get `SHUTDOWN_MAX_S`.
     """
     stop = trio.Event()
+    connections = Connections()
+    context = WorkerContext(None)
+    wrapped = ASGIWrapper(app)  # type: ignore[arg-type]  # two spellings of ASGI
+    serve = partial(connections.serve, partial(TCPServer, wrapped, _config(), context, ConnectionState({})))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_set_when_cancelled, stop)
+        with trio.CancelScope(shield=True):  # so that a cancellation from outside reaches it as `stop` alone
+            async with trio.open_nursery() as handlers:
+                try:
+                    await _accept_until(stop, sockets, serve, handlers)
+                    await context.terminated.set()
+                    with trio.move_on_after(SHUTDOWN_MAX_S):
+                        await connections.wait_none()
+                finally:
+                    connections.close_all()
+                handlers.cancel_scope.cancel()
+
+
+async def _accept_until(
+    stop: trio.Event,
+    sockets: list[socket.socket],
+    serve: Callable[[trio.SocketStream], Awaitable[None]],
+    handlers: trio.Nursery,
+) -> None:
     with ExitStack() as stack:
-        lent = Sockets([], [stack.enter_context(sock.dup()) for sock in sockets], [])
+        lent = [stack.enter_context(sock.dup()) for sock in sockets]
+        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in lent]
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_set_when_cancelled, stop)
-            with trio.CancelScope(shield=True):  # so that a cancellation from outside reaches it as `stop` alone
-                await worker_serve(ASGIWrapper(app), _config(), sockets=lent, shutdown_trigger=stop.wait)  # type: ignore[arg-type]  # two spellings of ASGI
+            nursery.start_soon(partial(trio.serve_listeners, serve, listeners, handler_nursery=handlers))
+            await stop.wait()
+            nursery.cancel_scope.cancel()
 
 
 async def _set_when_cancelled(stop: trio.Event) -> None:

@@ -7,9 +7,10 @@ commit was never answered see whether it counted.
 from __future__ import annotations
 
 import secrets
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from ingest_actors.errors import JournalTooNew, StateUnreadable
 
@@ -18,6 +19,12 @@ OWNER_VERSION = 1
 HEARTBEAT_S = 10.0
 """How often the record is renewed while nothing else is written: short beside any age that anybody would set for
 ``RESUME_MAX_AGE_SECONDS``, and nothing beside what a broker does anyway."""
+
+
+_Number: TypeAlias = Annotated[int, Meta(ge=0, le=2**62)]
+"""Far beyond what time and commits come to, with room to count on."""
+
+_Token: TypeAlias = Annotated[str, Meta(max_length=64)]
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -33,11 +40,11 @@ class Owner(msgspec.Struct, frozen=True):
         v: version of the form that it is written in.
     """
 
-    token: str
-    generation: int
-    started: int
-    at: int
-    commits: int = 0
+    token: _Token
+    generation: _Number
+    started: _Number
+    at: _Number
+    commits: _Number = 0
     v: int = OWNER_VERSION
 
     @property
@@ -91,7 +98,7 @@ def decode(key: bytes, value: bytes) -> Owner:
         if version > OWNER_VERSION:
             raise JournalTooNew(where, version, OWNER_VERSION)
         return msgspec.json.decode(value, type=Owner)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StateUnreadable(where, str(error)) from error
 
 

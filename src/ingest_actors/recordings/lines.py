@@ -19,13 +19,16 @@ import re
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-FRAMES = re.compile(rb'^([0-9.]+):? (\{"stream":"([^"\\]+)","data":.*\})\r?$', re.MULTILINE)
+_TIME = rb"[0-9]{1,19}(?:\.[0-9]{0,18})?"
+
+FRAMES = re.compile(rb'^(%b):? (\{"stream":"([^"\\\n]+)","data":.*\})\r?$' % _TIME, re.MULTILINE)
 """Finds every frame of a text at once, as tuples that fit `RecordedFrame`; what it leaves out is for `understand`."""
 
-_TIMED = re.compile(rb"([0-9.]+):? (\{.*\})\r?", re.DOTALL)
-_ANSWER = re.compile(rb"(https?://\S+) -> ([0-9.]+): (\{.*\}|\[.*\])\r?", re.DOTALL)
+_TIMED = re.compile(rb"(%b):? (\{.*\})\r?" % _TIME, re.DOTALL)
+_ANSWER = re.compile(rb"(https?://\S+) -> (%b): (\{.*\}|\[.*\])\r?" % _TIME, re.DOTALL)
 _SUBSCRIBED = re.compile(rb"wss?://[^/\s]+(/\S*) <-> [0-9.]+\r?")
 _SYMBOL_PARAMETER = re.compile(r"[?&]symbol=([^&]+)")
+_DATA_KEY = re.compile(rb'"data"\s*:\s*')
 _NS_DIGITS = 19
 
 
@@ -70,7 +73,14 @@ Line = RecordedFrame | RecordedAnswer | Subscribed | Timed
 
 
 def understand(line: bytes) -> Line | None:
-    """What a line of a recording is; None: it is none."""
+    """What a line of a recording is; None: it is none, whatever else it may be."""
+    try:
+        return _understood(line)
+    except (ValueError, RecursionError):  # no UTF-8, half a character, no JSON, or JSON without a bottom
+        return None
+
+
+def _understood(line: bytes) -> Line | None:
     stripped = line.strip()
     if not stripped or stripped.startswith(b"configuration: "):
         return Subscribed(())
@@ -78,7 +88,8 @@ def understand(line: bytes) -> Line | None:
     if subscribed:
         return Subscribed(_streams_of(subscribed[1].decode()))
     answer = _ANSWER.fullmatch(line)
-    if answer and _is_json(answer[3]):
+    if answer:
+        json.loads(answer[3])
         url = answer[1].decode()
         symbol = _SYMBOL_PARAMETER.search(url)
         endpoint = url.partition("?")[0].rpartition("/")[2]
@@ -98,25 +109,14 @@ def _streams_of(target: str) -> tuple[str, ...]:
 
 
 def _understand_timed(time: bytes, text: bytes) -> Line | None:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if isinstance(value.get("stream"), str) and "data" in value:
+    value = json.loads(text)
+    if isinstance(value.get("stream"), str) and "data" in value and _DATA_KEY.search(text):
         return RecordedFrame(time, text, value["stream"].encode())
     if "lastUpdateId" in value:
         return RecordedAnswer(time_ns(time), "", "", text)
     if "result" in value or "error" in value:
         return Subscribed(())
     return Timed(time, value)
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
 
 
 def time_ns(text: bytes) -> int:
@@ -142,8 +142,8 @@ def raw_payload(frame: bytes, stream: bytes) -> bytes:
     if frame.startswith(prefix):
         return frame[len(prefix) : -1]
     # another order of keys, or spaces: the value of "data" as it stands
-    text = frame.decode()
-    found = re.search(r'"data"\s*:\s*', text)
-    assert found is not None
-    _, end = json.JSONDecoder().raw_decode(text, found.end())
-    return text[found.end() : end].encode()
+    found = _DATA_KEY.search(frame)
+    assert found is not None  # or it would have been no frame: see `understand`
+    text = frame[found.end() :].decode()
+    _, end = json.JSONDecoder().raw_decode(text)
+    return text[:end].encode()

@@ -23,6 +23,13 @@ CHECKED_BYTES_MAX = 64 * 1024 * 1024
 """A block of ours has a few megabytes. One of more text than this was compressed by somebody else, and is read as it
 comes: what is wrong with it is then found at its end."""
 
+LINE_BYTES_MAX = 80 * 1024 * 1024
+"""An answer of REST has 64 MiB at most, and a message of the exchange 4 MiB as a rule. A file that goes on for longer
+without a line feed is no recording, and would be read into memory as a whole."""
+
+INFLATED_AT_ONCE_BYTES = 1024 * 1024
+"""Compressed data may grow a thousandfold: it is handed on, or given up, piece by piece."""
+
 _HEAD_BYTES = 64
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -140,21 +147,22 @@ class RecordingReader:
 
     def _whole_lines(self) -> Iterator[bytes]:
         """The text in pieces of some hundred kilobytes that end with a line; the last one may lack its line feed."""
-        rest = b""
         pieces: list[bytes] = []
         size_bytes = 0
         for piece in self._text():
             pieces.append(piece)
             size_bytes += len(piece)
-            if size_bytes < BLOCK_BYTES:
+            if size_bytes < BLOCK_BYTES or b"\n" not in piece:
+                if size_bytes > LINE_BYTES_MAX:
+                    problem = f"is longer than {LINE_BYTES_MAX:,} bytes, or one of the lines behind it is"
+                    raise RecordingError(self.path, self.lines + 1, problem)
                 continue
-            text = b"".join((rest, *pieces))
-            pieces, size_bytes = [], 0
+            text = b"".join(pieces)
             cut = text.rfind(b"\n") + 1
-            rest = text[cut:]
-            if cut:
-                yield text[:cut]
-        text = b"".join((rest, *pieces))
+            pieces = [text[cut:]]
+            size_bytes = len(pieces[0])
+            yield text[:cut]
+        text = b"".join(pieces)
         if text:
             yield text
 
@@ -235,14 +243,18 @@ class _Member:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         self.started = True
-        text = self._inflate.decompress(data)
-        self.rest = self._inflate.unused_data
-        self.size_bytes += len(text)
-        self._held.append(text)
-        if self.ours is None and (self.size_bytes >= _HEAD_BYTES or self.ended):
-            self.ours = HEAD.match(b"".join(self._held)) is not None
-        if self.ended or not (self.checked or self.ours is None):
-            yield from self.tail()
+        more = True
+        while more:
+            text = self._inflate.decompress(data, INFLATED_AT_ONCE_BYTES)
+            data = self._inflate.unconsumed_tail
+            self.rest = self._inflate.unused_data
+            self.size_bytes += len(text)
+            self._held.append(text)
+            if self.ours is None and (self.size_bytes >= _HEAD_BYTES or self.ended):
+                self.ours = HEAD.match(b"".join(self._held)) is not None
+            more = not self.ended and (bool(data) or len(text) == INFLATED_AT_ONCE_BYTES)
+            if self.ended or not (self.checked or self.ours is None):
+                yield from self.tail()
 
     def tail(self) -> Iterator[bytes]:
         held, self._held = self._held, []

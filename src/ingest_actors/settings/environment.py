@@ -39,6 +39,11 @@ def gather(fields: Collection[str], *, env_file: str | Path | None, environ: Map
     for name, value in given.items():
         if is_injected(name, value):
             continue
+        if "\0" in name + value:
+            if name.upper().startswith(_OURS) or name in names:
+                shown = name.replace("\0", "\\0")
+                gathered.problems.append(f"{shown}: there is a NUL in its name or its value, which no setting has")
+            continue
         prefix = next((prefix for prefix in PREFIXES if name.startswith(prefix) and name != prefix), None)
         if name in names:
             gathered.values[name.lower()] = value

@@ -145,10 +145,15 @@ def _tls(settings: Settings) -> Iterator[Problem]:
         yield from _unreadable(name, getattr(settings, name))
 
 
+_LOOKED_AT_BYTES = 64 * 1024
+"""To see that something is there: a path may lead to a device without end."""
+
+
 def _unreadable(field: str, path: Path) -> Iterator[Problem]:
     name = f"{field.upper()}={str(path)!r}"
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_LOOKED_AT_BYTES)
     except OSError as error:
         yield Problem((field,), f"{name}: {error.strerror}; accepted: the path of a file that can be read")
     else:

@@ -6,6 +6,7 @@ A reader raises `ValueError` with the reason when it cannot; an empty reason let
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -162,7 +163,17 @@ def matching(pattern: str, accepts: str, *, upper: bool = False) -> Kind:
 
 def path(accepts: str) -> Kind:
     """A path; ``~`` is the home directory."""
-    return Kind(lambda value: Path(value if isinstance(value, Path) else text_of(value)).expanduser(), accepts)
+
+    def read(value: Any) -> Path:
+        given = value if isinstance(value, Path) else Path(text_of(value))
+        if b"\0" in os.fsencode(given):  # which refuses half a character by itself
+            raise ValueError("a path has no NUL in it")
+        try:
+            return given.expanduser()
+        except RuntimeError:
+            raise ValueError("there is no such user") from None
+
+    return Kind(read, accepts)
 
 
 def secret(accepts: str, pattern: str = r"[\s\S]+") -> Kind:

@@ -64,8 +64,8 @@ class RecordedRest:
             if answer.endpoint == "depth":
                 self._books[answer.symbol].append(answer)
             elif answer.endpoint == "exchangeInfo":
-                entries = json.loads(answer.body).get("symbols", [])
-                self._infos.update({entry["symbol"]: entry for entry in entries if entry["symbol"] in self._infos})
+                entries = {str(entry.get("symbol")): entry for entry in _entries(answer.body)}
+                self._infos.update({name: entry for name, entry in entries.items() if name in self._infos})
 
     def published(self, block: Block) -> None:
         """Take note of frames that were just sent."""
@@ -221,6 +221,13 @@ class RecordedRest:
             TradeRow(a.last_id, a.price, a.quantity, _quote_text(a.price, a.quantity), a.time_us, a.buyer_is_maker)
             for a in aggregates
         ]
+
+
+def _entries(body: bytes) -> list[dict[str, object]]:
+    """The symbols of an exchangeInfo, as far as it is one."""
+    info = json.loads(body)
+    entries = info.get("symbols") if isinstance(info, dict) else None
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
 def _microseconds(time: int) -> int:

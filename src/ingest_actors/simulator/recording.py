@@ -95,7 +95,7 @@ class Recording:
             block = _block_of(entries)
             frames += len(block.frames)
             self._keep(path, block)
-            streams.update(stream.decode() for stream in block.streams)
+            streams.update(stream.decode("utf-8", "replace") for stream in block.streams)
             answers += [entry for entry in entries if isinstance(entry, RecordedAnswer)]
             streams.update(name for entry in entries for name in _subscribed(entry))
         if not frames and not answers:
@@ -127,7 +127,8 @@ class Recording:
 def _subscribed(entry: Entry) -> Sequence[str]:
     if isinstance(entry, Subscribed):
         return entry.streams
-    return entry.facts.get("streams", ()) if isinstance(entry, Mark) else ()
+    named = entry.facts.get("streams") if isinstance(entry, Mark) else None
+    return [name for name in named if isinstance(name, str)] if isinstance(named, list) else ()
 
 
 def _block_of(entries: list[Entry]) -> Block:

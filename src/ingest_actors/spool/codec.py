@@ -16,6 +16,9 @@ ROUTES_SHARED_MAX = 1_000
 """Routes that are remembered so that events of one kind share one; more kinds than that do not exist, but for routes
 with headers, which are never shared."""
 
+TIMESTAMP_MAX_MS = 2**63 - 1
+"""Kafka's time stamps are signed 64-bit numbers, ms since the epoch."""
+
 _NO_ROLE = "="
 """Stands before the name of a topic that has no role."""
 
@@ -75,6 +78,10 @@ class BatchCodec:
         """
         form = self._decoder.decode(content)
         routes = [self._route(route) for route in form.routes]
+        if form.route_of and min(form.route_of) < 0:
+            raise ValueError("an event has a route that is not there")
+        if form.timestamps_ms and max(form.timestamps_ms) > TIMESTAMP_MAX_MS:
+            raise ValueError("an event has a time that is none")
         try:
             found = [routes[index] for index in form.route_of]
         except IndexError as error:

@@ -87,7 +87,10 @@ class Disk:
                 size_bytes=entry.size_bytes,
                 number=entry.number,
             )
-        except ValueError as error:  # msgspec's errors are such
+        except (ValueError, RecursionError) as error:  # msgspec's errors are the former
             cause = f"batch {entry.number} cannot be read: {error}"
             raise SpoolCorrupt(str(self.file.path), cause, number=entry.number) from error
+        if len(batch) != entry.events:
+            cause = f"batch {entry.number} has {len(batch)} events and should have {entry.events}"
+            raise SpoolCorrupt(str(self.file.path), cause, number=entry.number)
         return Slot(batch, on_disk=True, told=True, tries=entry.tries)

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from ingest_actors.errors import JournalTooNew, SpoolCorrupt, SpoolUnusable
@@ -37,6 +37,7 @@ TREE_PAGES = 4
 """What a transaction may take beside its batches, for the tree above them."""
 
 _CORRUPT = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
+_OTHER_KIND = "its values are of another kind than those that were written"
 
 _SCHEMA = (
     """CREATE TABLE batch (
@@ -55,7 +56,10 @@ _DELETE = "DELETE FROM batch WHERE number <= ? AND number NOT BETWEEN ? AND ?"
 _THERE = """
 SELECT count(*), coalesce(sum(events), 0), coalesce(sum(size_bytes), 0) FROM batch WHERE number NOT BETWEEN ? AND ?
 """
-_READ = "SELECT * FROM batch WHERE number > ? AND number NOT BETWEEN ? AND ? ORDER BY number"
+_READ = """
+SELECT number, received_at_ms, events, size_bytes, tries, checksum, content FROM batch
+WHERE number > ? AND number NOT BETWEEN ? AND ? ORDER BY number
+"""
 
 
 class Entry(NamedTuple):
@@ -160,7 +164,8 @@ class SpoolFile:
         taken = 0
         try:
             with closing(self._connection().execute(_READ, (after, first, last))) as rows:
-                for number, received_at_ms, events, size, tries, checksum, content in rows:
+                for row in rows:
+                    number, received_at_ms, events, size, tries, checksum, content = self._checked(row)
                     if entries and (taken + size > size_bytes or crc32(content) != checksum):
                         break
                     if crc32(content) != checksum:
@@ -176,9 +181,12 @@ class SpoolFile:
         try:
             db = self._connection()
             found = db.execute("SELECT value FROM meta WHERE name = 'known'").fetchone()
-            return Known(found[0] if found else 0, db.execute("SELECT key, value FROM state").fetchall())
+            number, records = found[0] if found else 0, db.execute("SELECT key, value FROM state").fetchall()
         except sqlite3.Error as error:
             raise self._translated(error) from error
+        if not isinstance(number, int) or not all(isinstance(part, bytes) for record in records for part in record):
+            raise SpoolCorrupt(str(self.path), _OTHER_KIND)
+        return Known(number, records)
 
     def set_aside(self, number: int, before: tuple[int, int, int]) -> int:
         """Read this batch and all behind it that are there now no more; they are kept.
@@ -227,6 +235,8 @@ class SpoolFile:
             self._db = db
             db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            db.execute("PRAGMA trusted_schema = OFF")  # nothing that a file brings along is run
+            db.execute("PRAGMA cell_size_check = ON")  # what is damaged is found before it does any harm
             self._identify()
             db.execute("PRAGMA journal_mode = WAL").fetchone()
             db.execute("PRAGMA synchronous = FULL")
@@ -265,12 +275,17 @@ class SpoolFile:
         """What is there."""
         db = self._connection()
         meta = dict(db.execute("SELECT name, value FROM meta").fetchall())
-        if "aside_first" in meta:
+        if not all(isinstance(value, int) for value in meta.values()):
+            raise SpoolCorrupt(str(self.path), _OTHER_KIND)
+        if "aside_first" in meta and "aside_last" in meta:
             self.aside = (meta["aside_first"], meta["aside_last"])
         else:
             self.aside = None
         first, last = self.aside or (0, -1)
-        self.batches, self.events, self.size_bytes = db.execute(_THERE, (first, last)).fetchone()
+        there = db.execute(_THERE, (first, last)).fetchone()
+        if not all(isinstance(value, int) for value in there):
+            raise SpoolCorrupt(str(self.path), _OTHER_KIND)
+        self.batches, self.events, self.size_bytes = there
         highest = db.execute("SELECT max(number) FROM batch").fetchone()[0]
         self.last = max(highest or 0, meta.get("last", 0))
         self._measure()
@@ -287,6 +302,14 @@ class SpoolFile:
                 f"it holds {self.used_bytes} of {self._bytes_max} bytes",
                 hint="SPOOL_MAX_BYTES bounds it",
             )
+
+    def _checked(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        """A row, once it is known to hold what belongs there: SQLite keeps any kind of value in any column."""
+        *figures, content = row
+        if all(isinstance(figure, int) for figure in figures) and isinstance(content, bytes):
+            return row
+        number = row[0] if isinstance(row[0], int) else None
+        raise SpoolCorrupt(str(self.path), _OTHER_KIND, number=number)
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:

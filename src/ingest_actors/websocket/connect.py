@@ -41,7 +41,10 @@ async def connect_tcp_tls(
         trio.TooSlowError: the time ran out.
     """
     with trio.fail_after(timeout_s):
-        transport = TcpStream.adopt(await trio.open_tcp_stream(host, port))
+        try:
+            transport = TcpStream.adopt(await trio.open_tcp_stream(host, port))
+        except UnicodeError as error:  # what no name can be never gets as far as being looked up
+            raise OSError(f"{host[:100]!r} is no name of a host: {error}") from error
         if not tls:
             return transport
         try:

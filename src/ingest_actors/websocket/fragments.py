@@ -8,15 +8,25 @@ from ingest_actors.websocket.wire import Violation
 
 
 class Fragments:
-    """The frames of a message that is not complete yet."""
+    """The frames of a message that is not complete yet.
 
-    __slots__ = ("_decoder", "_payload_starts", "binary", "size_bytes", "wire")
+    They are put together as they come: a message cut into single bytes costs four times its size, where an object for
+    each of them would cost sixty times as much. A continuation without a payload says nothing to anybody and is left
+    out, or a server could send them for ever.
+
+    Attributes:
+        binary: whether it is no text.
+        size_bytes: of the payload so far.
+        wire: the frames, headers and all, as far as they say anything.
+    """
+
+    __slots__ = ("_decoder", "_payload", "binary", "size_bytes", "wire")
 
     def __init__(self, *, binary: bool) -> None:
         self.binary = binary
-        self.wire: list[bytes] = []
+        self.wire = bytearray()
         self.size_bytes = 0
-        self._payload_starts: list[int] = []
+        self._payload = bytearray()
         self._decoder = None if binary else codecs.getincrementaldecoder("utf-8")()
 
     def add(self, frame: bytes, payload_start: int, *, final: bool) -> None:
@@ -30,13 +40,15 @@ class Fragments:
                 self._decoder.decode(frame[payload_start:], final)
             except UnicodeDecodeError:
                 raise Violation from None
-        self.wire.append(frame)
-        self._payload_starts.append(payload_start)
-        self.size_bytes += len(frame) - payload_start
+        if self.wire and len(frame) == payload_start and not final:
+            return
+        self.wire += frame
+        self._payload += frame[payload_start:]
+        self.size_bytes = len(self._payload)
 
     def message(self) -> bytes:
         """The whole message."""
-        return b"".join([frame[start:] for frame, start in zip(self.wire, self._payload_starts, strict=True)])
+        return bytes(self._payload)
 
 
 def all_utf8(messages: list[bytes]) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from struct import Struct
 from struct import error as struct_error
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ingest_actors.websocket.fragments import Fragments, all_utf8
 from ingest_actors.websocket.wire import (
@@ -32,6 +32,9 @@ from ingest_actors.websocket.wire import (
     Violation,
     data_header,
 )
+
+PIECES_MAX: Final = 1024
+"""Reads that a frame may lie in before they are put together: small ones take many times what they hold."""
 
 _two_words = Struct(">HH").unpack_from
 
@@ -89,6 +92,8 @@ class FrameCutter:
             self._rest.append(data)
             self._rest_bytes += len(data)
             if self._rest_bytes < self._rest_needs:
+                if len(self._rest) > PIECES_MAX:
+                    self._rest = [b"".join(self._rest)]
                 return Cut([], b"")
             data = b"".join(self._rest)
             self._rest.clear()
@@ -101,7 +106,7 @@ class FrameCutter:
 
     def finish(self) -> bytes:
         """The connection has ended: what is kept, for the judge, who may find a violation in it."""
-        kept = b"".join([*(self._fragments.wire if self._fragments else ()), *self._rest])
+        kept = b"".join([self._fragments.wire if self._fragments else b"", *self._rest])
         self.passing = True
         self._fragments = None
         self._rest.clear()
@@ -129,7 +134,7 @@ class FrameCutter:
     def _hand_over(self, data: bytes, position: int) -> None:
         self.passing = True
         if self._fragments is not None:
-            self._passed.extend(self._fragments.wire)
+            self._passed.append(bytes(self._fragments.wire))
             self._fragments = None
         self._passed.append(data[position:])
 

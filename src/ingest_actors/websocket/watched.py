@@ -14,6 +14,9 @@ READ_BYTES: Final = 64 * 1024
 """Most that one read brings. Ten times as much lies in memory until it is handed over (frames, their join, values, the
 client's copies), which fits into the caches of one core; with larger reads a message costs more, not less."""
 CLOSE_FRAME: Final = 0x88
+SEND_TIMEOUT_S: Final = 30.0
+"""What we send is short: a peer that has not taken it by then does not read. It must not hold us up for ever, for
+whoever answers its pings reads nothing meanwhile, and whoever reads nothing notices no silence."""
 _CLOSE_REASON_BYTES_MAX: Final = 123
 _SWITCHING_PROTOCOLS: Final = 101
 
@@ -43,6 +46,7 @@ class WatchedStream(trio.abc.Stream):
         self.close_sent = False
         self.gave_out = trio.Event()
         self._discarding = False
+        self._stuck = False
         self._transport = transport
         self._prompt = transport if isinstance(transport, Prompt) else None
         self._send_lock = trio.StrictFIFOLock()
@@ -72,11 +76,18 @@ class WatchedStream(trio.abc.Stream):
         if self.upgraded and data[0] == CLOSE_FRAME:
             self.close_sent = True
         async with self._send_lock:
+            if self._stuck:
+                raise trio.BrokenResourceError(self.end_reason)
             try:
-                await self._transport.send_all(data)
+                with trio.move_on_after(SEND_TIMEOUT_S) as patience:
+                    await self._transport.send_all(data)
             except trio.BrokenResourceError as broken:
                 self._note_break(broken)
                 raise
+            if patience.cancelled_caught:
+                self._stuck = True  # nobody knows how much of it went, so nothing may follow
+                self._note_end(f"the other side took nothing of what was sent for {SEND_TIMEOUT_S:g} s")
+                raise trio.BrokenResourceError(self.end_reason)
 
     async def send_close(self, code: int, reason: str) -> None:
         """Send a close frame of our own unless one has gone out. For violations, which trio-websocket keeps to itself.
