@@ -14,7 +14,8 @@ from confluent_kafka.admin import AclOperation
 from ingest_actors.errors import SinkUnreachable
 from ingest_actors.kafka.cluster import Cluster
 from ingest_actors.kafka.config import client_options, producer_options
-from ingest_actors.kafka.diagnosis import lacks_right, refused
+from ingest_actors.kafka.credentials import Credentials
+from ingest_actors.kafka.diagnosis import GUIDE, lacks_right, refused
 from ingest_actors.kafka.embedded import EmbeddedCluster
 from ingest_actors.kafka.letters import Letter, wall_clock_ms
 from ingest_actors.kafka.librdkafka import LibrdkafkaSink
@@ -70,8 +71,18 @@ async def open_sink(
         if settings.kafka_bootstrap_servers == EMBEDDED:
             embedded = await trio.to_thread.run_sync(EmbeddedCluster)
             undo.callback(embedded.close)
+        credentials = Credentials(settings)
         servers = embedded.bootstrap_servers if embedded else settings.kafka_bootstrap_servers
-        ask = partial(_ask_embedded, servers) if embedded else partial(_ask_cluster, settings, timeout_s)
+        ask = (
+            partial(_ask_embedded, servers)
+            if embedded
+            else partial(
+                _ask_cluster,
+                settings,
+                timeout_s,
+                reads_state=progress is not None or settings.kafka_delivery == "exactly_once",
+            )
+        )
         limits = await trio.to_thread.run_sync(
             partial(ask, create=settings.kafka_create_topics), abandon_on_cancel=True
         )
@@ -100,6 +111,7 @@ async def open_sink(
                 read_limits=read_again,
                 progress=progress,
                 letter=letter,
+                credentials=credentials,
                 timeout_s=timeout_s,
                 transaction_timeout_ms=transaction_timeout_ms,
                 clock_ms=clock_ms,
@@ -111,6 +123,7 @@ async def open_sink(
                 make_options=make_options,
                 limits=limits,
                 progress=progress,
+                credentials=credentials,
                 timeout_s=timeout_s,
                 clock_ms=clock_ms,
             )
@@ -124,6 +137,7 @@ async def open_sink(
                 progress=progress,
                 away_s=kept and kept.away_s,
                 clock_ms=clock_ms,
+                credentials=credentials,
                 bootstrap_servers=servers,
                 on_close=undo.pop_all().close,
             )
@@ -138,7 +152,7 @@ def _ask_embedded(servers: str, *, create: bool) -> Limits:  # noqa: ARG001 - it
     return Limits({})
 
 
-def _ask_cluster(settings: Settings, timeout_s: float, *, create: bool) -> Limits:
+def _ask_cluster(settings: Settings, timeout_s: float, *, create: bool, reads_state: bool) -> Limits:
     desired = desired_topics(settings)
     written = [
         settings.kafka_topic_raw_events,
@@ -157,9 +171,15 @@ def _ask_cluster(settings: Settings, timeout_s: float, *, create: bool) -> Limit
             raise SinkUnreachable(
                 cluster.target,
                 f"topics that do not exist, or that we may not see: {', '.join(missing)}",
-                hint="run `python -m ingest_actors setup-topics`, or set KAFKA_CREATE_TOPICS=true",
+                hint="run `python -m ingest_actors setup-topics`, or set KAFKA_CREATE_TOPICS=true; where there are"
+                f" access rules, ask for the right WRITE on them: {GUIDE}",
             )
         for topic, operations in cluster.operations(needed).items():
-            if AclOperation.WRITE not in operations and AclOperation.ALL not in operations:
-                raise lacks_right(cluster.target, topic, "WRITE")
+            wanted = [AclOperation.WRITE]
+            if reads_state and topic == settings.kafka_topic_state:
+                # Nothing is asked of an empty topic: it would show at the next start only, when it is needed.
+                wanted.append(AclOperation.READ)
+            for right in wanted:
+                if right not in operations and AclOperation.ALL not in operations:
+                    raise lacks_right(cluster.target, topic, right.name)
         return read_limits(cluster, written)
