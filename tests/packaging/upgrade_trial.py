@@ -1,0 +1,263 @@
+"""Upgrade and rollback, tried: two releases, installed from their wheels, on one durable broker and one exchange.
+
+    python tests/packaging/upgrade_trial.py COMMIT      (make test-upgrade BEFORE=COMMIT)
+
+COMMIT names the release before: what is checked out here is the release after. Each step says what was seen; the first
+one that is not as docs/how-to/upgrade.md has it ends the trial with exit code 1. Takes about three minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+SYMBOLS = "BTCUSDT,ETHUSDT"
+FLOW_S = 4.0
+"""How long each life takes in events."""
+WAIT_S = 60.0
+TOO_NEW = "this release knows versions up to"
+
+
+class Release:
+    """One release in an environment of its own."""
+
+    def __init__(self, name, sources, home, *extras):
+        self.name = name
+        self.python = home / name / "bin" / "python"
+        wheels = home / f"{name}-wheel"
+        quiet = partial(subprocess.run, check=True, capture_output=True)
+        quiet([sys.executable, "-m", "build", "--wheel", "--outdir", wheels, sources])
+        [wheel] = wheels.glob("*.whl")
+        quiet([sys.executable, "-m", "venv", home / name])
+        wanted = f"{wheel}[{','.join(extras)}]" if extras else str(wheel)
+        quiet([self.python, "-m", "pip", "install", "--quiet", wanted])
+
+
+class Life:
+    """One command of a release, as a process."""
+
+    def __init__(self, release, directory, *arguments, **environ):
+        self.release = release
+        self.log_file = directory / f"{release.name}-{arguments[0]}-{time.monotonic_ns()}.log"
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME") if name in os.environ}
+        with self.log_file.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [release.python, "-m", "ingest_actors", *arguments],
+                cwd=directory, env=kept | environ, stdout=subprocess.PIPE, stderr=stderr, text=True,
+            )  # fmt: skip
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def text(self):
+        return self.log_file.read_text()
+
+    def lines(self, event):
+        found = [json.loads(line) for line in self.text().splitlines(keepends=True) if line.startswith("{") and line.endswith("\n")]
+        return [line for line in found if line["event"] == event]
+
+    def wait_for(self, event):
+        deadline = time.monotonic() + WAIT_S
+        while not (found := self.lines(event)):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                sys.exit(f"{self.release.name}: no {event}:\n{self.text()[-4000:]}")
+            time.sleep(0.05)
+        return found[0]
+
+    def end(self):
+        return self.process.wait(WAIT_S)
+
+    def stop(self):
+        """SIGTERM; it must end well. Its ledger."""
+        self.process.send_signal(signal.SIGTERM)
+        code = self.end()
+        must(code == 0, f"{self.release.name} ends with 0", f"{code}:\n{self.text()[-4000:]}")
+        return self.lines("service_stopped")[-1]["ledger"]
+
+
+def must(so, promise, otherwise=""):
+    if not so:
+        sys.exit(f"NOT SO: {promise}; {otherwise}")
+
+
+def seen(text):
+    print(f"  {text}", flush=True)
+
+
+class Trial:
+    """Before, after, and what lies between them."""
+
+    def __init__(self, before, after, directory, where, kafka):
+        self.before, self.after, self.directory, self.kafka = before, after, directory, kafka
+        self.where = where
+
+    def settings(self, name, **more):
+        topics = {"RAW_EVENTS": "raw", "TRADES": "trades", "DEPTH": "depth", "DEAD_LETTERS": "dead", "GAPS": "gaps", "STATE": "state"}
+        named = {f"KAFKA_TOPIC_{key}": f"{name}-{topic}" for key, topic in topics.items()}
+        return self.where | named | {"INSTANCE_NAME": name, "BINANCE_SYMBOLS": SYMBOLS, "HTTP_PORT": "off"} | more
+
+    def run(self, release, settings):
+        return Life(release, self.directory, "run", **settings)
+
+    def some_time(self, release, settings):
+        """One life from start to stop; its log."""
+        with self.run(release, settings) as life:
+            life.wait_for("service_ready")
+            time.sleep(FLOW_S)
+            life.stop()
+            return life
+
+    def whole(self, settings):
+        """The audit of the release after finds nothing that is not explained."""
+        with Life(self.after, self.directory, "audit", "--format", "json", **settings) as audit:
+            answer = audit.process.stdout.read()
+            must(audit.end() == 0, "the record is whole", answer[-2000:] + audit.text()[-2000:])
+        found = json.loads(answer)
+        records = sum(series["records"] for series in found["series"])
+        return f"audit: {len(found['series'])} series whole, {records} records"
+
+    def state(self, delivery):
+        """Stop, upgrade, start; then back."""
+        settings = self.settings(f"state-{delivery}", KAFKA_DELIVERY=delivery)
+        self.some_time(self.before, settings)
+        resumed = self.some_time(self.after, settings).wait_for("resumed")
+        must(resumed["series"] > 0, "the state of before is read")
+        seen(f"{delivery}: after goes on where before ended: {resumed['series']} series, {resumed['away_s']} s away; {self.whole(settings)}")
+        self.back(settings, delivery)
+
+    def back(self, settings, delivery):
+        with self.run(self.before, settings) as life:
+            deadline = time.monotonic() + WAIT_S
+            while life.process.poll() is None and not life.lines("service_ready") and time.monotonic() < deadline:
+                time.sleep(0.05)
+            if life.process.poll() is None:
+                time.sleep(FLOW_S)
+                life.stop()
+                seen(f"{delivery}: before goes on where after ended; {self.whole(settings)}")
+                return
+            error = life.lines("service_stopped")[-1]["error"]
+            must(TOO_NEW in error, "what is too new is refused by name", life.text()[-4000:])
+            must(life.process.returncode == 1, "with exit code 1", str(life.process.returncode))
+            seen(f"{delivery}: before refuses newer state, exit code 1: {error}")
+        with self.run(self.after, settings) as life:
+            life.wait_for("resumed")
+            life.wait_for("service_ready")
+            life.stop()
+        seen(f"{delivery}: the refusal has touched nothing: after goes on; {self.whole(settings)}")
+        other = settings | {"KAFKA_TOPIC_STATE": settings["KAFKA_TOPIC_STATE"] + "-back"}
+        self.some_time(self.before, other)
+        seen(f"{delivery}: before begins at the live edge with a state topic of its own")
+
+    def take_over(self):
+        """Started beside the one that runs: no stop at all."""
+        settings = self.settings("taken-over", KAFKA_DELIVERY="exactly_once")
+        with self.run(self.before, settings) as old:
+            old.wait_for("service_ready")
+            time.sleep(FLOW_S)
+            with self.run(self.after, settings) as new:
+                new.wait_for("service_ready")
+                code = old.end()
+                must(code == 76, "the older one ends with 76", str(code))
+                time.sleep(FLOW_S)
+                new.stop()
+        seen(f"take-over: after started beside before, which ended with 76; {self.whole(settings)}")
+
+    def spool(self, delivery):
+        """What an outage left on the disk is drained by the other release."""
+        for old, new in ((self.before, self.after), (self.after, self.before)):
+            name = f"spool-{old.name}-{delivery}"
+            settings = self.settings(name, KAFKA_DELIVERY=delivery, SPOOL_DIR=str(self.directory / name))
+            with self.run(old, settings) as life:
+                life.wait_for("service_ready")
+                time.sleep(FLOW_S)
+                os.kill(self.kafka, signal.SIGSTOP)
+                life.wait_for("spool_started")
+                time.sleep(FLOW_S)
+                life.stop()
+                left = life.wait_for("spool_left")["events"]
+            os.kill(self.kafka, signal.SIGCONT)
+            with self.run(new, settings) as life:
+                deadline = time.monotonic() + WAIT_S
+                while life.process.poll() is None and not life.lines("spool_drained") and time.monotonic() < deadline:
+                    time.sleep(0.05)
+                if life.process.poll() is not None:
+                    error = life.lines("service_stopped")[-1]["error"]
+                    must(TOO_NEW in error, "what is too new is refused by name", life.text()[-4000:])
+                    seen(f"spool, {delivery}: {new.name} refuses what {old.name} left ({left} events): {error}")
+                    continue
+                life.wait_for("service_ready")
+                recovered = life.stop()["recovered"]
+            must(recovered > 0, "what was spooled is recovered")
+            seen(f"spool, {delivery}: {new.name} drains {recovered} of {left} events that {old.name} left; {self.whole(settings)}")
+
+    def recordings(self):
+        """What one has recorded, the other plays."""
+        for old, new in ((self.before, self.after), (self.after, self.before)):
+            file = self.directory / f"{old.name}.gz"
+            settings = self.settings(f"recorded-by-{old.name}")
+            with Life(old, self.directory, "record", str(file), "--duration", "3", **settings) as life:
+                must(life.end() == 0, "it records", life.text()[-2000:])
+            with Life(new, self.directory, "replay", str(file), "--yes", **settings) as life:
+                answer = life.process.stdout.read()
+                must(life.end() == 0, "it replays", answer + life.text()[-2000:])
+            seen(f"recordings: {new.name} plays what {old.name} recorded ({file.stat().st_size} bytes)")
+
+
+def sources_of(commit, directory):
+    sources = directory / "sources"
+    sources.mkdir()
+    archive = subprocess.run(["git", "archive", commit], cwd=REPOSITORY, check=True, capture_output=True).stdout
+    subprocess.run(["tar", "-x", "-C", sources], input=archive, check=True)
+    return sources
+
+
+def child_of(pid):
+    """The broker's own process, under the command that keeps it."""
+    [child] = subprocess.run(["pgrep", "-P", str(pid), "java"], check=True, capture_output=True, text=True).stdout.split()
+    return int(child)
+
+
+def main(commit):
+    directory = Path(tempfile.mkdtemp(prefix="upgrade-trial-"))
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, directory)
+        before = Release("before", sources_of(commit, directory), directory)
+        after = Release("after", REPOSITORY, directory, "dev-broker")
+        print(f"before: {commit}, after: what is checked out", flush=True)
+        exchange = stack.enter_context(Life(after, directory, "simulate", "--symbols", SYMBOLS))
+        broker = stack.enter_context(Life(after, directory, "dev-broker", "--port", "0"))
+        where = json.loads(exchange.process.stdout.readline())
+        kafka = json.loads(broker.process.stdout.readline())
+        settings = {
+            "BINANCE_WS_URL": where["ws_url"],
+            "BINANCE_REST_URL": where["rest_url"],
+            "KAFKA_BOOTSTRAP_SERVERS": kafka["bootstrap_servers"],
+        }
+        trial = Trial(before, after, directory, settings, child_of(broker.process.pid))
+        trial.state("at_least_once")
+        trial.state("exactly_once")
+        trial.take_over()
+        trial.spool("at_least_once")
+        trial.spool("exactly_once")
+        trial.recordings()
+    print("1 passed, 0 failed")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
