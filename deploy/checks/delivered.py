@@ -1,6 +1,6 @@
 """Says whether a service has ended well, and whether Kafka has exactly what its last line says.
 
-    delivered.py BOOTSTRAP_SERVERS LOG
+delivered.py BOOTSTRAP_SERVERS LOG
 """
 
 import json

@@ -1,6 +1,6 @@
 """Prints what the pod of deploy/kubernetes/base is started with, a word a line: NAME=value ..., program, arguments.
 
-    manifest.py [NAME=value ...]     these instead of the manifest's own, or beside them
+manifest.py [NAME=value ...]     these instead of the manifest's own, or beside them
 """
 
 import sys

@@ -60,10 +60,22 @@ def settings(container, directory):
     return Settings.from_env(KUBERNETES / directory / "settings.env", environment(container), checks=[start_problems])
 
 
-@pytest.mark.parametrize("directory", ["base", "overlays/example"])
-def test_the_product_accepts_the_settings(container, directory):
-    assert settings(container, directory).http_host == "0.0.0.0"
-    assert settings(container, directory).max_retries == 0
+def test_the_product_accepts_the_settings(container):
+    assert settings(container, "base").http_host == "0.0.0.0"
+    assert settings(container, "base").max_retries == 0
+
+
+def test_the_product_accepts_the_example_s_settings_with_its_secrets(container, tmp_path):
+    [mount] = [mount for mount in container["volumeMounts"] if mount["name"] == "secrets"]
+    example = KUBERNETES / "overlays" / "example"
+    for line in (example / "secrets.example.env").read_text().splitlines():
+        if not line.startswith("#"):
+            name, _, value = line.partition("=")
+            (tmp_path / name).write_text(value)
+    file = tmp_path / "settings.env"
+    file.write_text((example / "settings.env").read_text().replace(mount["mountPath"], str(tmp_path)))
+    found = Settings.from_env(file, environment(container), checks=[start_problems])
+    assert found.kafka_sasl_password_file == tmp_path / "kafka-password"
 
 
 def test_the_pod_has_ten_seconds_more_than_the_drain_may_take(pod, container):
@@ -131,11 +143,15 @@ def test_what_a_reload_takes_over_stands_in_the_file_that_is_mounted(container):
 
 
 def test_what_is_scraped_is_what_is_served(stateful):
-    assert stateful["template"]["metadata"]["annotations"] | {
-        "prometheus.io/scrape": "true",
-        "prometheus.io/port": "8000",
-        "prometheus.io/path": "/metrics",
-    } == stateful["template"]["metadata"]["annotations"]
+    assert (
+        stateful["template"]["metadata"]["annotations"]
+        | {
+            "prometheus.io/scrape": "true",
+            "prometheus.io/port": "8000",
+            "prometheus.io/path": "/metrics",
+        }
+        == stateful["template"]["metadata"]["annotations"]
+    )
 
 
 def test_a_change_of_the_settings_is_a_roll_out():

@@ -2,8 +2,8 @@
 
     python tests/packaging/leave_behind.py COMMIT DIRECTORY
 
-The release of COMMIT is installed from its wheel and run against a simulated exchange and a real broker, which is stopped
-under it. What it leaves: its records in the state topic, its spool, a recording, and what it said of them itself.
+The release of COMMIT is installed from its wheel and run against a simulated exchange and a real broker, which is
+stopped under it. What it leaves: its records in the state topic, its spool, a recording, and what it said of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is published: a wheel that needs nothing else, with all that an index shows; sources from which all can be run."""
+"""What is published: a wheel that needs nothing else, with all that an index shows; sources that can be tested."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ def test_an_index_is_told_all_that_it_shows(wheel):
 
 
 def test_every_dependency_has_a_lower_bound():
-    requirements = [*PROJECT["dependencies"], *(text for extra in PROJECT["optional-dependencies"].values() for text in extra)]
+    requirements = list(PROJECT["dependencies"])
+    for extra in PROJECT["optional-dependencies"].values():
+        requirements += extra
     loose = [text for text in requirements if ">=" not in text and not text.startswith("ingest-actors[")]
     assert loose == []
 
@@ -112,9 +114,10 @@ def test_it_works_installed_from_nothing_else(wheel, tmp_path):
     script = str(home / "bin" / "ingest-actors")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    assert run(script, "--version", cwd=elsewhere).stdout == run(
-        python, "-m", "ingest_actors", "--version", cwd=elsewhere
-    ).stdout
+    assert (
+        run(script, "--version", cwd=elsewhere).stdout
+        == run(python, "-m", "ingest_actors", "--version", cwd=elsewhere).stdout
+    )
     every_module = (
         "import importlib, pkgutil, ingest_actors as package\n"
         "for found in pkgutil.walk_packages(package.__path__, 'ingest_actors.'):\n"

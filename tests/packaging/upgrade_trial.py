@@ -69,8 +69,9 @@ class Life:
         return self.log_file.read_text()
 
     def lines(self, event):
-        found = [json.loads(line) for line in self.text().splitlines(keepends=True) if line.startswith("{") and line.endswith("\n")]
-        return [line for line in found if line["event"] == event]
+        """Those of its log so far that bear this name; the last may be half written."""
+        whole = [line for line in self.text().splitlines(keepends=True) if line.startswith("{") and line.endswith("\n")]
+        return [line for line in map(json.loads, whole) if line["event"] == event]
 
     def wait_for(self, event):
         deadline = time.monotonic() + WAIT_S
@@ -108,8 +109,8 @@ class Trial:
         self.where = where
 
     def settings(self, name, **more):
-        topics = {"RAW_EVENTS": "raw", "TRADES": "trades", "DEPTH": "depth", "DEAD_LETTERS": "dead", "GAPS": "gaps", "STATE": "state"}
-        named = {f"KAFKA_TOPIC_{key}": f"{name}-{topic}" for key, topic in topics.items()}
+        topics = ("RAW_EVENTS", "TRADES", "DEPTH", "DEAD_LETTERS", "GAPS", "STATE")
+        named = {f"KAFKA_TOPIC_{topic}": f"{name}-{topic.lower()}" for topic in topics}
         return self.where | named | {"INSTANCE_NAME": name, "BINANCE_SYMBOLS": SYMBOLS, "HTTP_PORT": "off"} | more
 
     def run(self, release, settings):
@@ -138,7 +139,7 @@ class Trial:
         self.some_time(self.before, settings)
         resumed = self.some_time(self.after, settings).wait_for("resumed")
         must(resumed["series"] > 0, "the state of before is read")
-        seen(f"{delivery}: after goes on where before ended: {resumed['series']} series, {resumed['away_s']} s away; {self.whole(settings)}")
+        seen(f"{delivery}: after goes on where before ended, {resumed['away_s']} s ago; {self.whole(settings)}")
         self.back(settings, delivery)
 
     def back(self, settings, delivery):
@@ -204,7 +205,7 @@ class Trial:
                 life.wait_for("service_ready")
                 recovered = life.stop()["recovered"]
             must(recovered > 0, "what was spooled is recovered")
-            seen(f"spool, {delivery}: {new.name} drains {recovered} of {left} events that {old.name} left; {self.whole(settings)}")
+            seen(f"spool, {delivery}: {old.name} left {left}, {new.name} drains {recovered}; {self.whole(settings)}")
 
     def recordings(self):
         """What one has recorded, the other plays."""
@@ -229,7 +230,9 @@ def sources_of(commit, directory):
 
 def child_of(pid):
     """The broker's own process, under the command that keeps it."""
-    [child] = subprocess.run(["pgrep", "-P", str(pid), "java"], check=True, capture_output=True, text=True).stdout.split()
+    [child] = subprocess.run(
+        ["pgrep", "-P", str(pid), "java"], check=True, capture_output=True, text=True
+    ).stdout.split()
     return int(child)
 
 
