@@ -1,6 +1,7 @@
 """Upgrade and rollback, tried: two releases, installed from their wheels, on one durable broker and one exchange.
 
-    python tests/packaging/upgrade_trial.py COMMIT      (make test-upgrade BEFORE=COMMIT)
+    python tests/packaging/upgrade_trial.py COMMIT [state] [take-over] [spool] [recordings]
+    make test-upgrade BEFORE=COMMIT
 
 COMMIT names the release before: what is checked out here is the release after. Each step says what was seen; the first
 one that is not as docs/how-to/upgrade.md has it ends the trial with exit code 1. Takes about three minutes.
@@ -124,14 +125,20 @@ class Trial:
             life.stop()
             return life
 
-    def whole(self, settings):
-        """The audit of the release after finds nothing that is not explained."""
+    def whole(self, settings, *, repeats=False):
+        """The audit of the release after finds nothing unexplained; but for repeats, where they may be."""
         with Life(self.after, self.directory, "audit", "--format", "json", **settings) as audit:
             answer = audit.process.stdout.read()
-            must(audit.end() == 0, "the record is whole", answer[-2000:] + audit.text()[-2000:])
-        found = json.loads(answer)
-        records = sum(series["records"] for series in found["series"])
-        return f"audit: {len(found['series'])} series whole, {records} records"
+            code = audit.end()
+        series = json.loads(answer)["series"] if answer else []
+        again = [
+            one for one in series if not one["ok"] and one["duplicates"] and not one["missing"] + one["out_of_order"]
+        ]
+        if not (repeats and code == 1 and again == [one for one in series if not one["ok"]]):
+            must(code == 0 and series, "the record is whole", answer[-2000:] + audit.text()[-2000:])
+        twice = sum(len(one["duplicates"]) for one in again)
+        records = sum(one["records"] for one in series)
+        return f"audit: {len(series)} series whole, {records} records" + (f", {twice} of them twice" if twice else "")
 
     def state(self, delivery):
         """Stop, upgrade, start; then back."""
@@ -205,7 +212,8 @@ class Trial:
                 life.wait_for("service_ready")
                 recovered = life.stop()["recovered"]
             must(recovered > 0, "what was spooled is recovered")
-            seen(f"spool, {delivery}: {old.name} left {left}, {new.name} drains {recovered}; {self.whole(settings)}")
+            whole = self.whole(settings, repeats=delivery == "at_least_once")
+            seen(f"spool, {delivery}: {old.name} left {left}, {new.name} drains {recovered}; {whole}")
 
     def recordings(self):
         """What one has recorded, the other plays."""
@@ -236,7 +244,7 @@ def child_of(pid):
     return int(child)
 
 
-def main(commit):
+def main(commit, *wanted):
     directory = Path(tempfile.mkdtemp(prefix="upgrade-trial-"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, directory)
@@ -253,13 +261,16 @@ def main(commit):
             "KAFKA_BOOTSTRAP_SERVERS": kafka["bootstrap_servers"],
         }
         trial = Trial(before, after, directory, settings, child_of(broker.process.pid))
-        trial.state("at_least_once")
-        trial.state("exactly_once")
-        trial.take_over()
-        trial.spool("at_least_once")
-        trial.spool("exactly_once")
-        trial.recordings()
-    print("1 passed, 0 failed")
+        steps = {
+            "state": (partial(trial.state, "at_least_once"), partial(trial.state, "exactly_once")),
+            "take-over": (trial.take_over,),
+            "spool": (partial(trial.spool, "at_least_once"), partial(trial.spool, "exactly_once")),
+            "recordings": (trial.recordings,),
+        }
+        for name in wanted or steps:
+            for step in steps[name]:
+                step()
+    print(f"{len(wanted or steps)} passed, 0 failed")
 
 
 if __name__ == "__main__":
