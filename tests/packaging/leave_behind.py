@@ -44,7 +44,7 @@ def state_records(servers, topic):
 
 
 def main(commit, target):
-    target = Path(target)
+    target = Path(target).absolute()
     directory = Path(tempfile.mkdtemp(prefix="leave-behind-"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, directory)
@@ -63,7 +63,7 @@ def main(commit, target):
         settings = trial.settings("left", BINANCE_SYMBOLS="BTCUSDT", SPOOL_DIR=str(directory / "spool"))
         recording = target / "recording.gz"
         recording.unlink(missing_ok=True)
-        with Life(release, directory, "record", str(recording), "--duration", "1", **settings) as life:
+        with Life(release, directory, "record", "--output", str(recording), "--duration", "1", **settings) as life:
             assert life.end() == 0, life.text()
         with trial.run(release, settings) as life:
             life.wait_for("service_ready")

@@ -220,7 +220,7 @@ class Trial:
         for old, new in ((self.before, self.after), (self.after, self.before)):
             file = self.directory / f"{old.name}.gz"
             settings = self.settings(f"recorded-by-{old.name}")
-            with Life(old, self.directory, "record", str(file), "--duration", "3", **settings) as life:
+            with Life(old, self.directory, "record", "--output", str(file), "--duration", "3", **settings) as life:
                 must(life.end() == 0, "it records", life.text()[-2000:])
             with Life(new, self.directory, "replay", str(file), "--yes", **settings) as life:
                 answer = life.process.stdout.read()
