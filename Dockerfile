@@ -1,7 +1,8 @@
 # The service, and nothing that it does not need at run time.
 #
 #   docker build -t ingest-actors .
-#   docker run --rm -e KAFKA_BOOTSTRAP_SERVERS=broker:9092 -p 127.0.0.1:8000:8000 ingest-actors
+#   docker run --rm --read-only --tmpfs /tmp -e KAFKA_BOOTSTRAP_SERVERS=broker:9092 -p 127.0.0.1:8000:8000 ingest-actors
+#   ... -v spool:/var/lib/ingest-actors -e SPOOL_DIR=/var/lib/ingest-actors      with a disk for outages of Kafka
 #
 # For builds that never change, name the base by its digest: --build-arg PYTHON_IMAGE=python@sha256:...
 ARG PYTHON_IMAGE=python:3.13-slim-bookworm
@@ -26,6 +27,8 @@ COPY --from=build /opt/app /opt/app
 ENV PATH=/opt/app/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HTTP_HOST=0.0.0.0
+# The place for a volume: SPOOL_DIR=/var/lib/ingest-actors. A new named volume takes its owner from here.
+RUN ["install", "--directory", "--mode=0700", "--owner=10001", "--group=10001", "/var/lib/ingest-actors"]
 # Empty and not writable for the service: a .env mounted here is read.
 WORKDIR /srv
 # A number, so that Kubernetes can see that it is not root.

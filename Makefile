@@ -5,23 +5,27 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
+LOWEST := .venv-lowest
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 GUARD_ARGS ?=
 BENCH_ARGS ?=
 PART ?=
+BEFORE ?= 7d0a2c7
 COVERAGE_MIN := 90
 TWO := -n 2 --dist loadfile
+QUICK := -m "not long" --ignore tests/bench --ignore tests/examples --ignore tests/packaging --ignore tests/simulation \
+    --ignore tests/system
 
 .DEFAULT_GOAL := help
 PROOFS := INGEST_KILLS=100 INGEST_BROKER_KILLS=10 INGEST_NODE_KILLS=10 INGEST_PAUSE_SECONDS=120 \
     INGEST_REST_DOWN_SECONDS=60 INGEST_ROTATIONS=3
 
-.PHONY: help demo test test-peers prove lint format bench guard dist clean
+.PHONY: help demo test test-quick test-peers test-lowest test-upgrade prove lint format bench guard dist clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 # At a terminal the demo is a job of its own, so that Ctrl-C reaches it and not make, which would call that an error.
 demo: $(VENV)/.installed  ## watch events flow from a simulated exchange into an embedded Kafka; Ctrl-C ends it
@@ -33,8 +37,20 @@ test: lint  ## all checks and all tests, with branch coverage
 	$(BIN)/python -m pytest -m "not long" $(TWO) --cov --cov-report=term --cov-fail-under=$(COVERAGE_MIN) $(PYTEST_ARGS)
 	$(BIN)/python -m pytest -m long $(TWO) $(PYTEST_ARGS)
 
+# Another interpreter: make test-quick VENV=.venv-3.13 PYTHON=/path/to/python3.13
+test-quick: $(VENV)/.installed-test  ## what takes minutes of the tests: no simulated days, no runs of the whole
+	$(BIN)/python -m pytest $(QUICK) $(TWO) $(PYTEST_ARGS)
+
 test-peers: $(VENV)/.installed-test $(PEERS)/.installed  ## other people's clients against the simulated exchange
 	PEERS_VENV=$(PEERS) $(BIN)/python -m pytest tests/peers -n 3 --dist loadfile $(PYTEST_ARGS)
+
+# What stands in pyproject.toml as the least is what is installed here, on the oldest Python where that is there.
+test-lowest: $(LOWEST)/.installed  ## the quick tests with the lowest version of every dependency
+	$(LOWEST)/bin/python -m pytest $(QUICK) $(TWO) $(PYTEST_ARGS)
+
+# BEFORE names a commit: the release before. The default is the last one that had an older form of the state.
+test-upgrade: $(VENV)/.installed-test  ## another release and this one, on one broker: upgrade, rollback, take-over
+	$(BIN)/python tests/packaging/upgrade_trial.py $(BEFORE)
 
 # docs/DELIVERY.md names what these are; the suite runs them small.
 prove: $(VENV)/.installed-test  ## the long runs of what is promised: processes and brokers killed, an hour or so
@@ -59,12 +75,14 @@ bench: $(VENV)/.installed-bench  ## how fast it is, beside what others write; ab
 guard: $(VENV)/.installed-test  ## whether a message still costs what it did, beside the naive pipeline; a minute
 	$(BIN)/python bench/guard.py $(GUARD_ARGS)
 
-dist: $(VENV)/.installed-test  ## a wheel and a source archive, in dist/
-	$(PIP) build
+dist: $(VENV)/.installed-test  ## a wheel and a source archive, in dist/, as an index would take them
+	$(PIP) twine
+	rm -rf dist
 	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 
 clean:  ## remove what these targets have made, but for the broker's jars in the user's cache
-	rm -rf $(VENV) $(PEERS) dist build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(LOWEST) dist build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # The stamps say what is installed, so that the second run is quick; a changed pyproject.toml installs again.
 
@@ -82,6 +100,17 @@ $(VENV)/.installed-bench: $(BIN)/python pyproject.toml
 	@echo "installing ingest-actors and what its benches need into $(VENV)"
 	@$(PIP) --editable '.[bench,dev-broker]'
 	@touch $@ $(VENV)/.installed
+
+# Only what the product itself needs is at its lowest, what tests it is not.
+$(LOWEST)/.installed: $(BIN)/python pyproject.toml
+	@echo "installing ingest-actors with the lowest versions that it allows into $(LOWEST)"
+	@$(PIP) uv
+	@$(BIN)/uv venv --quiet --clear --python $(or $(PYTHON),$(BIN)/python) $(LOWEST)
+	@$(BIN)/uv pip compile --quiet --resolution lowest-direct --python $(LOWEST)/bin/python pyproject.toml \
+	    --output-file $(LOWEST)/lowest.txt
+	@UV_LINK_MODE=copy $(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python \
+	    --constraints $(LOWEST)/lowest.txt --editable '.[test]'
+	@touch $@
 
 # Other people's clients have an environment of their own, and each its own list: what one cannot be without (a C
 # compiler, say) keeps only that one out, and its tests are skipped with the reason.

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -29,13 +30,10 @@ NOT_FOR_COMPOSE = {
     # No fixed names.
     "KAFKA_PRODUCER_OPTIONS",
     "KAFKA_CLIENT_OPTIONS",
-    # A container has no disk of its own that stays.
-    "SPOOL_DIR",
-    "SPOOL_MAX_BYTES",
     # The image says.
     "HTTP_HOST",
 }
-FIXED = {"KAFKA_BOOTSTRAP_SERVERS", "MAX_RETRIES", "HTTP_PORT"}
+FIXED = {"KAFKA_BOOTSTRAP_SERVERS", "MAX_RETRIES", "HTTP_PORT", "SPOOL_DIR"}
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +56,24 @@ def test_compose_hands_every_setting_on_or_fixes_it():
     settings = {name.upper() for name in Settings.model_fields} - NOT_FOR_COMPOSE
     assert fixed == FIXED
     assert passed == settings - FIXED | {"HTTPS_PROXY", "NO_PROXY"}
+
+
+def test_compose_opens_ports_to_this_machine_only():
+    services = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"]
+    ports = {port for service in services.values() for port in service.get("ports", ())}
+    assert ports == {f"127.0.0.1:{number}:{number}" for number in (3000, 8000, 8080, 9090, 9092)}
+
+
+def test_the_spool_of_compose_is_a_volume_that_the_image_s_user_may_write():
+    services = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"]
+    [directory] = re.findall(r"^    - SPOOL_DIR=(\S+)", (REPOSITORY / "docker-compose.yml").read_text(), re.MULTILINE)
+    assert services["binance-ingestion"]["volumes"] == [f"spool-data:{directory}"]
+    dockerfile = (REPOSITORY / "Dockerfile").read_text()
+    assert f'"--owner=10001", "--group=10001", "{directory}"]' in dockerfile
+
+
+def test_the_image_is_labelled_with_this_release(project):
+    assert f"\nARG VERSION={project['version']}\n" in (REPOSITORY / "Dockerfile").read_text()
 
 
 def test_the_tools_of_the_request_are_there_and_can_be_run():
