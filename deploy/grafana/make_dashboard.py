@@ -276,7 +276,7 @@ ROWS: dict[str, tuple[int, list[Panel]]] = {
             ),
         ],
     ),
-}  # fmt: skip
+}
 
 
 def _variable(name: str, label: str, query: str) -> dict[str, Any]:
@@ -286,7 +286,6 @@ def _variable(name: str, label: str, query: str) -> dict[str, Any]:
         "label": label,
         "datasource": _SOURCE,
         "query": {"query": query, "refId": name},
-        "definition": query,
         "refresh": 2,
         "multi": True,
         "includeAll": True,
@@ -294,6 +293,11 @@ def _variable(name: str, label: str, query: str) -> dict[str, Any]:
         "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
         "sort": 1,
     }
+
+
+def _annotation(name: str, color: str, expr: str) -> dict[str, Any]:
+    target = {"refId": name, "expr": expr, "datasource": _SOURCE}
+    return {"name": name, "enable": True, "iconColor": color, "datasource": _SOURCE, "target": target}
 
 
 def dashboard() -> dict[str, Any]:
@@ -305,7 +309,7 @@ def dashboard() -> dict[str, Any]:
         panels.append(
             {"id": next(numbers), "type": "row", "title": title, "collapsed": False, "panels": [],
              "gridPos": {"x": 0, "y": y, "w": WIDTH, "h": 1}}
-        )  # fmt: skip
+        )
         y += 1
         across = min(len(row), 8 if height < 8 else 4 if len(row) % 4 == 0 else 3)  # noqa: PLR2004 - figures are small
         for index, panel in enumerate(row):
@@ -327,21 +331,19 @@ def dashboard() -> dict[str, Any]:
         "timezone": "browser",
         "annotations": {
             "list": [
-                {"name": "Started", "enable": True, "iconColor": "blue", "datasource": _SOURCE,
-                 "expr": f"changes(process_start_time_seconds{OF}[1m]) > 0", "titleFormat": "started"},
-                {"name": "Alerts", "enable": True, "iconColor": "red", "datasource": _SOURCE,
-                 "expr": 'ALERTS{alertstate="firing", alertname=~"Ingest.*"}', "titleFormat": "{{alertname}}"},
+                _annotation("Started", "blue", f"changes(process_start_time_seconds{OF}[1m]) > 0"),
+                _annotation("Alerts", "red", 'ALERTS{alertstate="firing", alertname=~"Ingest.*"}'),
             ]
         },
         "templating": {
             "list": [
-                {"type": "datasource", "name": "datasource", "label": "Prometheus", "query": "prometheus", "current": {}},
+                {"type": "datasource", "name": "datasource", "label": "Prometheus", "query": "prometheus"},
                 _variable("job", "Job", "label_values(ingest_actors_build_info, job)"),
                 _variable("instance", "Instance", 'label_values(ingest_actors_build_info{job=~"$job"}, instance)'),
             ]
         },
         "panels": panels,
-    }  # fmt: skip
+    }
 
 
 def text() -> str:

@@ -55,7 +55,7 @@ def status_of(**changes):
         "actors": ("parser", "batcher", "producer"),
         "rates": {"aggregate_trade": 10.04, "depth_update": 5.0},
         "samples_missed_s": {"kline": 0.0},
-        "offenders": lambda: Offenders((QuietStream("a@trade", 3.0, False),), (OpenGap("a@trade", 2.0, 1),)),
+        "offenders": lambda: Offenders((QuietStream("a@trade", 3.0, silent=False),), (OpenGap("a@trade", 2.0, 1),)),
     }
     return Status(**(fields | changes))
 

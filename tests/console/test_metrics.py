@@ -42,7 +42,7 @@ def samples(status, accept="", parse=parse_text):
 
 @pytest.mark.parametrize(("accept", "parse"), [("", parse_text), (OPENMETRICS, parse_openmetrics)])
 def test_every_promised_metric_is_there_in_both_formats(status, make_sink_status, accept, parse):
-    client = ClientStatus((BrokerStatus("1", True, 0.004, 2),), 0, 0, 1, 0)
+    client = ClientStatus((BrokerStatus("1", up=True, rtt_p99_s=0.004, waiting_requests=2),), 0, 0, 1, 0)
     status = replace(status, sink=make_sink_status(records=status.sink.records, client=client))
     names = {name for name, _ in samples(status, accept, parse)}
     assert {f"ingest_actors_{name}" for name in PROMISED} == {name for name in names if name.startswith("ingest_")}
@@ -88,7 +88,7 @@ def test_values_are_those_of_the_status(status):
 
 def test_the_client_tells_of_its_brokers_and_of_what_went_wrong(make_status, make_sink_status):
     client = ClientStatus(
-        (BrokerStatus("1", True, 0.004, 2), BrokerStatus("2", False, 0.0, 0)), 7, 1, 9, 3, transaction="open"
+        (BrokerStatus("1", up=True, rtt_p99_s=0.004, waiting_requests=2), BrokerStatus("2", up=False, rtt_p99_s=0.0, waiting_requests=0)), 7, 1, 9, 3, transaction="open"
     )
     found = samples(make_status(sink=make_sink_status(client=client)))
 

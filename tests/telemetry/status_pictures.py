@@ -25,7 +25,7 @@ def busy_status(*, symbols):
     watch = StreamWatch(table, silence_s=10, askable=False)
     for second in range(SILENT_FOR_S):
         watch.begin_look(float(second))
-        watch.look(Carried("ws-1", 1, frozenset(streams), frozenset(), True), lambda _: -math.inf)
+        watch.look(Carried("ws-1", 1, frozenset(streams), frozenset(), reading=True), lambda _: -math.inf)
         watch.end_look()
     absences = Absences(table)
     overview = Overview(

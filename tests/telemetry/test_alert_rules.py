@@ -1,4 +1,4 @@
-"""The shipped rules: each alert is tested by promtool, has a paragraph in the runbook, and asks for metrics there are."""
+"""The shipped rules: each alert is tested by promtool, and has a paragraph in the runbook."""
 
 from __future__ import annotations
 

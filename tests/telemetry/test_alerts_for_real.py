@@ -2,7 +2,7 @@
 
 Three services, a real Kafka, the simulated exchange, and a real Prometheus with the shipped rules. So that this takes
 minutes instead of hours, the rules are shortened as `prometheus_process.shortened` says: ``for:`` of seconds, ranges of
-some ten seconds, and the three thresholds of `SHORTER_THRESHOLDS`; the expressions are otherwise those that are shipped.
+some ten seconds, and the three thresholds of `SHORTER_THRESHOLDS`; the expressions are otherwise those shipped.
 ``--log-cli-level=INFO`` shows what fired when.
 
 What crashes the actor is put into the service from outside, for no input is known that would.
@@ -101,13 +101,13 @@ def stack():
 
 
 @pytest.mark.usefixtures("prometheus_installed")
-def test_every_alert_fires_when_its_fault_is_made_and_clears_after(stack, private_broker, topic_prefix, tmp_path):
+def test_every_alert_fires_when_its_fault_is_made_and_clears_after(  # noqa: PLR0915 - one story, told in order
+    stack, private_broker, topic_prefix, tmp_path
+):
     kafka = private_broker()
     exchange = stack.enter_context(exchange_in_thread(symbols=("BTCUSDT", "ETHUSDT", "BNBUSDT"), activity=2))
     clock = SettableClock(tmp_path / "clock")
-    (tmp_path / "clock" / "sitecustomize.py").write_text(
-        (tmp_path / "clock" / "sitecustomize.py").read_text() + _CRASH
-    )
+    (tmp_path / "clock" / "sitecustomize.py").write_text((tmp_path / "clock" / "sitecustomize.py").read_text() + _CRASH)
     crash = tmp_path / "crash"
     plain, spooling, third = free_port(), free_port(), free_port()
     common = {

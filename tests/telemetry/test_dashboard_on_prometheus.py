@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 
@@ -66,12 +67,12 @@ class TestOnPrometheus:
         samples = prometheus.query(chosen(QUERIES[title]))
         assert samples, f"{QUERIES[title]} answers nothing"
         figures = [float(sample["value"][1]) for sample in samples]
-        assert not all(figure != figure for figure in figures), f"{QUERIES[title]} answers NaN"
+        assert not all(map(math.isnan, figures)), f"{QUERIES[title]} answers NaN"
 
     def test_annotations_can_be_asked_for(self, request):
         prometheus = request.getfixturevalue("prometheus")
         for annotation in DASHBOARD["annotations"]["list"]:
-            prometheus.query(chosen(annotation["expr"]))
+            prometheus.query(chosen(annotation["target"]["expr"]))
 
     def test_what_the_variables_are_chosen_from_is_there(self, request):
         prometheus = request.getfixturevalue("prometheus")

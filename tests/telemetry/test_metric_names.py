@@ -7,6 +7,7 @@ import re
 import runpy
 from dataclasses import replace
 
+import promql_parser
 import pytest
 from prometheus_process import DEPLOY, RULES
 from status_pictures import busy_status
@@ -48,7 +49,7 @@ def test_a_thousand_symbols_make_no_more_series_than_one():
 
 def test_the_worst_streams_and_gaps_are_told_by_name():
     worst = Offenders(
-        (QuietStream("btcusdt@trade", 75.0, True), QuietStream("ethusdt@depth", 9.0, False)),
+        (QuietStream("btcusdt@trade", 75.0, silent=True), QuietStream("ethusdt@depth", 9.0, silent=False)),
         (OpenGap("btcusdt@trade", 320.5, 40),),
     )
     lines = shown(replace(busy_status(symbols=1), offenders=lambda: worst))
@@ -57,6 +58,27 @@ def test_the_worst_streams_and_gaps_are_told_by_name():
     assert 'ingest_actors_gap_open_seconds{stream="btcusdt@trade"} 320.5' in lines
     assert 'ingest_actors_gap_open_ids{stream="btcusdt@trade"} 40.0' in lines
     assert "ingest_actors_gap_oldest_seconds 320.5" in lines
+
+
+def queries():
+    for name in ("alerts.yml", "recording.yml"):
+        text = (RULES / name).read_text()
+        for found in re.finditer(r"^( +)expr: (?:\|\n((?:\1  .*\n)+)|(.+)$)", text, re.MULTILINE):
+            yield name, found[2] or found[3]
+    board = json.loads((DEPLOY / "grafana" / "ingest-actors.json").read_text())
+    for panel in (*board["panels"], {"targets": [note["target"] for note in board["annotations"]["list"]]}):
+        for target in panel.get("targets", ()):
+            yield "dashboard", target["expr"].replace("$__rate_interval", "1m")
+
+
+@pytest.mark.parametrize(("where", "expr"), list(queries()))
+def test_every_query_is_one_that_prometheus_takes(where, expr):
+    promql_parser.parse(expr)
+
+
+def test_no_query_is_left_out():
+    rules = sum((RULES / name).read_text().count("expr:") for name in ("alerts.yml", "recording.yml"))
+    assert len([where for where, _ in queries() if where != "dashboard"]) == rules
 
 
 def test_without_open_gaps_the_oldest_is_0_seconds_old():
@@ -92,7 +114,11 @@ def test_no_two_panels_of_the_dashboard_lie_on_each_other():
     taken = set()
     for panel in panels:
         place = panel["gridPos"]
-        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
         assert place["x"] + place["w"] <= 24
         assert not taken & cells, panel["title"]
         taken |= cells

@@ -54,7 +54,9 @@ class StatusCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every family, all from one and the same instant."""
         status = self._status()
-        yield level("ready", "1 while the service is ready, as /readyz says and explains; else 0.", not status.unready())
+        yield level(
+            "ready", "1 while the service is ready, as /readyz says and explains; else 0.", not status.unready()
+        )
         yield from _ledger(status)
         yield from kafka_families(status)
         restarts = dict.fromkeys(status.actors, 0) | dict(status.tallies.actor_restarts)
