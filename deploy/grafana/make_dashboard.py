@@ -100,18 +100,22 @@ ROWS: dict[str, tuple[int, list[Panel]]] = {
         [
             stat("Ready", f"min by (instance) ({of('ready')})", "1 = ready; /readyz says why not.", steps=_RED_GREEN),
             stat(
-                "Newest event", f"max by (instance) ({of('last_event_age_seconds')})",
-                "Seconds since anything was received.", unit="s",
+                "Newest event",
+                f"max by (instance) ({of('last_event_age_seconds')})",
+                "Seconds since anything was received.",
+                unit="s",
                 steps=[{"color": "green", "value": None}, {"color": "red", "value": 60}],
             ),
             stat("Silent streams", f"sum by (instance) ({of('streams', state='silent')})", "They should flow."),
             stat("Open gaps", f"sum by (instance) ({of('gaps_open')})", "Ids that are missing for now."),
             stat(
-                "Ids lost in 24 h", f"sum by (instance) (increase({of('gap_ids_lost_total')}[24h]))",
+                "Ids lost in 24 h",
+                f"sum by (instance) (increase({of('gap_ids_lost_total')}[24h]))",
                 "They will never come; the gap journal names them.",
             ),
             stat(
-                "Dead letters in 24 h", f"sum by (instance) (increase({of('dead_lettered_total')}[24h]))",
+                "Dead letters in 24 h",
+                f"sum by (instance) (increase({of('dead_lettered_total')}[24h]))",
                 "What could not be parsed, or was refused.",
             ),
             stat("Kafka", f"min by (instance) ({of('kafka_reachable')})", "1 = it acknowledges.", steps=_RED_GREEN),
@@ -125,7 +129,9 @@ ROWS: dict[str, tuple[int, list[Panel]]] = {
     "Flow": (
         8,
         [
-            graph("Received", {"{{event_type}}": rate("received_total", "event_type")}, "Events a second.", stacked=True),
+            graph(
+                "Received", {"{{event_type}}": rate("received_total", "event_type")}, "Events a second.", stacked=True
+            ),
             graph(
                 "Received and delivered",
                 {
@@ -136,8 +142,12 @@ ROWS: dict[str, tuple[int, list[Panel]]] = {
                 },
                 "Events a second; the first two should lie on each other.",
             ),
-            graph("Records", {"{{topic}}": rate("records_total", "topic")}, "Records acknowledged a second.", stacked=True),
-            graph("In flight", {"{{event_type}}": of("in_flight")}, "Events held, counted where they are.", stacked=True),
+            graph(
+                "Records", {"{{topic}}": rate("records_total", "topic")}, "Records acknowledged a second.", stacked=True
+            ),
+            graph(
+                "In flight", {"{{event_type}}": of("in_flight")}, "Events held, counted where they are.", stacked=True
+            ),
         ],
     ),
     "Latency": (
@@ -153,7 +163,12 @@ ROWS: dict[str, tuple[int, list[Panel]]] = {
                 unit="s",
             )
             for hop, start, end, text in (
-                ("exchange", "exchange", "receipt", "By the exchange's clock: the difference of the clocks is allowed for."),
+                (
+                    "exchange",
+                    "exchange",
+                    "receipt",
+                    "By the exchange's clock: the difference of the clocks is allowed for.",
+                ),
                 ("pipeline", "receipt", "batch", "Until the Kafka client has it."),
                 ("ack", "batch", "acknowledgement", "Until every broker that must have it does."),
             )
@@ -175,18 +190,24 @@ ROWS: dict[str, tuple[int, list[Panel]]] = {
     "The way to the exchange": (
         8,
         [
-            graph("Connections", {"{{state}}": f"sum by (state) ({of('connections')})"}, "By their state.", stacked=True),
+            graph(
+                "Connections", {"{{state}}": f"sum by (state) ({of('connections')})"}, "By their state.", stacked=True
+            ),
             graph("Streams", {"{{state}}": f"sum by (state) ({of('streams')})"}, "Wanted, listed, flowing, silent."),
             graph(
-                "Reconnections", {"{{reason}}": f"sum by (reason) (increase({of('reconnects_total')}[$__rate_interval]))"},
+                "Reconnections",
+                {"{{reason}}": f"sum by (reason) (increase({of('reconnects_total')}[$__rate_interval]))"},
                 "Unplanned ones.",
             ),
             bars(
-                "Quietest streams", {"{{stream}} ({{verdict}})": f"topk(10, {of('stream_quiet_seconds')})"},
-                "Silent ones should flow; quiet ones need not.", unit="s",
+                "Quietest streams",
+                {"{{stream}} ({{verdict}})": f"topk(10, {of('stream_quiet_seconds')})"},
+                "Silent ones should flow; quiet ones need not.",
+                unit="s",
             ),
             graph(
-                "Samples missed", {"{{event_type}}": rate("samples_missed_seconds_total", "event_type")},
+                "Samples missed",
+                {"{{event_type}}": rate("samples_missed_seconds_total", "event_type")},
                 "Streams of samples that nobody listened to, on average.",
             ),
             graph(
@@ -201,12 +222,16 @@ ROWS: dict[str, tuple[int, list[Panel]]] = {
         [
             graph("Open", {"{{instance}}": of("gaps_open")}, "Gaps that are not closed yet."),
             graph(
-                "Found", {"{{reason}}": f"sum by (reason) (increase({of('gaps_total')}[$__rate_interval]))"},
-                "By their reason.", stacked=True,
+                "Found",
+                {"{{reason}}": f"sum by (reason) (increase({of('gaps_total')}[$__rate_interval]))"},
+                "By their reason.",
+                stacked=True,
             ),
             graph("Oldest", {"{{instance}}": of("gap_oldest_seconds")}, "Age of the oldest that is open.", unit="s"),
             bars(
-                "Oldest, by stream", {"{{stream}}": f"topk(10, {of('gap_open_seconds')}) or {NONE}"}, "Ten at most.",
+                "Oldest, by stream",
+                {"{{stream}}": f"topk(10, {of('gap_open_seconds')}) or {NONE}"},
+                "Ten at most.",
                 unit="s",
             ),
         ],
@@ -215,12 +240,15 @@ ROWS: dict[str, tuple[int, list[Panel]]] = {
         8,
         [
             graph(
-                "Queue", {"records {{instance}}": of("kafka_queue_records")},
+                "Queue",
+                {"records {{instance}}": of("kafka_queue_records")},
                 "Records that the client has and that no broker has acknowledged.",
             ),
             graph(
-                "Round trips to brokers (p99)", {"{{broker}}": of("kafka_broker_rtt_p99_seconds")},
-                "Within the client's last period of statistics.", unit="s",
+                "Round trips to brokers (p99)",
+                {"{{broker}}": of("kafka_broker_rtt_p99_seconds")},
+                "Within the client's last period of statistics.",
+                unit="s",
             ),
             graph("Requests waiting", {"{{broker}}": of("kafka_broker_requests")}, "To be sent, or answered."),
             graph(
@@ -236,7 +264,8 @@ ROWS: dict[str, tuple[int, list[Panel]]] = {
             ),
             graph("Brokers", {"{{broker}}": of("kafka_broker_up")}, "1 = connected."),
             graph(
-                "Transactions", {"{{state}}": of("kafka_transaction")},
+                "Transactions",
+                {"{{state}}": of("kafka_transaction")},
                 "State of the producer's transactions; none with at_least_once.",
             ),
         ],
@@ -245,16 +274,21 @@ ROWS: dict[str, tuple[int, list[Panel]]] = {
         8,
         [
             graph(
-                "Buffers", {"held {{instance}}": of("buffer_bytes"), "bound {{instance}}": of("buffer_bytes_max")},
-                "What is held in memory, and BUFFER_MAX_BYTES.", unit="bytes",
+                "Buffers",
+                {"held {{instance}}": of("buffer_bytes"), "bound {{instance}}": of("buffer_bytes_max")},
+                "What is held in memory, and BUFFER_MAX_BYTES.",
+                unit="bytes",
             ),
             graph("Mailboxes", {"{{mailbox}}": of("mailbox_fill_ratio")}, "1 = full.", unit="percentunit"),
             graph(
-                "Spool", {"used {{instance}}": of("spool_bytes"), "bound {{instance}}": of("spool_bytes_max")},
-                "On the disk; bound 0 = there is none.", unit="bytes",
+                "Spool",
+                {"used {{instance}}": of("spool_bytes"), "bound {{instance}}": of("spool_bytes_max")},
+                "On the disk; bound 0 = there is none.",
+                unit="bytes",
             ),
             graph(
-                "Spooled events", {"{{instance}}": of("spool_events"), "spooling {{instance}}": of("spooling")},
+                "Spooled events",
+                {"{{instance}}": of("spool_events"), "spooling {{instance}}": of("spooling")},
                 "They wait for Kafka.",
             ),
         ],
@@ -263,15 +297,21 @@ ROWS: dict[str, tuple[int, list[Panel]]] = {
         8,
         [
             graph(
-                "CPU", {"{{instance}}": f"rate(process_cpu_seconds_total{OF}[$__rate_interval])"}, "Cores.",
+                "CPU",
+                {"{{instance}}": f"rate(process_cpu_seconds_total{OF}[$__rate_interval])"},
+                "Cores.",
                 unit="percentunit",
             ),
             graph(
-                "Resident memory", {"{{instance}}": f"process_resident_memory_bytes{OF}"}, "Of the process.", unit="bytes"
+                "Resident memory",
+                {"{{instance}}": f"process_resident_memory_bytes{OF}"},
+                "Of the process.",
+                unit="bytes",
             ),
             graph("File descriptors", {"{{instance}}": f"process_open_fds{OF}"}, "Open ones."),
             graph(
-                "Actors restarted", {"{{actor}}": f"sum by (actor) (increase({of('actor_restarts_total')}[$__rate_interval]))"},
+                "Actors restarted",
+                {"{{actor}}": f"sum by (actor) (increase({of('actor_restarts_total')}[$__rate_interval]))"},
                 "Crashes; each is a bug.",
             ),
         ],
@@ -307,8 +347,14 @@ def dashboard() -> dict[str, Any]:
     y = 0
     for title, (height, row) in ROWS.items():
         panels.append(
-            {"id": next(numbers), "type": "row", "title": title, "collapsed": False, "panels": [],
-             "gridPos": {"x": 0, "y": y, "w": WIDTH, "h": 1}}
+            {
+                "id": next(numbers),
+                "type": "row",
+                "title": title,
+                "collapsed": False,
+                "panels": [],
+                "gridPos": {"x": 0, "y": y, "w": WIDTH, "h": 1},
+            }
         )
         y += 1
         across = min(len(row), 8 if height < 8 else 4 if len(row) % 4 == 0 else 3)  # noqa: PLR2004 - figures are small

@@ -79,7 +79,7 @@ class BrokerStatus(NamedTuple):
 
 
 class ClientStatus(NamedTuple):
-    """What the Kafka client tells of itself, as of its last statistics; counts are over all brokers, since the start."""
+    """What the Kafka client tells of itself, as of its last statistics; counts are over all brokers and its life."""
 
     brokers: tuple[BrokerStatus, ...]
     """Those that it is connected to, or was; bounded."""

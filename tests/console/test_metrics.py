@@ -88,7 +88,15 @@ def test_values_are_those_of_the_status(status):
 
 def test_the_client_tells_of_its_brokers_and_of_what_went_wrong(make_status, make_sink_status):
     client = ClientStatus(
-        (BrokerStatus("1", up=True, rtt_p99_s=0.004, waiting_requests=2), BrokerStatus("2", up=False, rtt_p99_s=0.0, waiting_requests=0)), 7, 1, 9, 3, transaction="open"
+        (
+            BrokerStatus("1", up=True, rtt_p99_s=0.004, waiting_requests=2),
+            BrokerStatus("2", up=False, rtt_p99_s=0.0, waiting_requests=0),
+        ),
+        7,
+        1,
+        9,
+        3,
+        transaction="open",
     )
     found = samples(make_status(sink=make_sink_status(client=client)))
 

@@ -25,7 +25,7 @@ SHORTER_THRESHOLDS = {
 """Thresholds in seconds that are longer than a test wants to break something."""
 
 SHORTER_FOR = {"1m": "2s", "2m": "3s", "5m": "3s", "10m": "3s", "15m": "3s", "1h": "5s"}
-SHORTER_RANGES = {"1m": "5s", "5m": "10s", "10m": "15s", "15m": "15s"}
+SHORTER_RANGES = {"1m": "5s", "5m": "10s", "10m": "15s", "15m": "30s"}
 
 
 def shortened(rules: str) -> str:

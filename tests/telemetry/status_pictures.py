@@ -12,6 +12,8 @@ from ingest_actors.binance.sequence import Hole
 from ingest_actors.binance.stream_table import StreamTable
 from ingest_actors.binance.stream_watch import StreamWatch
 from ingest_actors.overview import Overview
+from ingest_actors.protocols import BrokerStatus, ClientStatus, SinkStatus
+from ingest_actors.supervision import Mailbox
 
 TYPES = ("aggTrade", "trade", "depth@100ms", "kline_1m", "bookTicker")
 NOW_MS = 1_700_000_100_000
@@ -30,7 +32,7 @@ def busy_status(*, symbols):
     absences = Absences(table)
     overview = Overview(
         "binance-ingest",
-        mailboxes=(),
+        mailboxes=(Mailbox("frames", events_max=1, bytes_max=1),),
         streams=watch,
         absences=absences,
         clock_ms=lambda: NOW_MS,
@@ -46,4 +48,14 @@ def busy_status(*, symbols):
         for age, stream in enumerate(streams)
     ]
     overview.gaps = lambda: gaps
+    overview.sink = _Sink()
     return overview.status()
+
+
+class _Sink:
+    """As far as it is looked at."""
+
+    def status(self):
+        broker = BrokerStatus("1", up=True, rtt_p99_s=0.001, waiting_requests=0)
+        client = ClientStatus((broker,), 0, 0, 1, 0)
+        return SinkStatus(reachable=True, queue_records=0, queue_bytes=0, errors=0, records={}, client=client)

@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 from prometheus_process import DEPLOY
 
-OPTIONS = "--noEmit --strict --skipLibCheck --module node16 --moduleResolution node16 --target es2020".split()
+OPTIONS = [
+    "--noEmit",
+    "--strict",
+    "--skipLibCheck",
+    "--module",
+    "node16",
+    "--moduleResolution",
+    "node16",
+    "--target",
+    "es2020",
+]
 
 
 @pytest.fixture
@@ -30,12 +40,10 @@ def tsc(directory, dashboard):
     text = text.replace('"mode": "absolute"', '"mode": ThresholdsMode.Absolute')
     source = directory / "dashboard.ts"
     source.write_text(
-        f"import {{ Dashboard, ThresholdsMode }} from '@grafana/schema';\nexport const d: Partial<Dashboard> = {text};\n"
+        f"import {{ Dashboard, ThresholdsMode }} from '@grafana/schema';\nexport const d: Partial<Dashboard> = {text};"
     )
     compiler = directory / "node_modules" / ".bin" / "tsc"
-    done = subprocess.run(
-        [compiler, *OPTIONS, source.name], cwd=directory, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([compiler, *OPTIONS, source.name], cwd=directory, capture_output=True, text=True, check=False)
     return done.stdout
 
 
