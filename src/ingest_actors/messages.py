@@ -45,6 +45,8 @@ class Route(msgspec.Struct, eq=False, frozen=True, gc=False):
     """Whether an acknowledged event counts as dead-lettered instead of delivered."""
     overhead_bytes: int = EVENT_OVERHEAD_BYTES
     """What an event costs in memory beside its value; more where it has a route of its own, with headers."""
+    timed: bool = True
+    """Whether its timestamp is the exchange's own time, so that it tells how long the way was."""
 
 
 Event: TypeAlias = tuple[bytes, bytes | None, int, Route]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from heapq import nsmallest
 from typing import Any
 
 import trio
@@ -10,15 +12,24 @@ import trio
 from ingest_actors.actors.fleet import Fleet, Wanted
 from ingest_actors.actors.monitor import Rates
 from ingest_actors.binance.absences import Absences
+from ingest_actors.binance.gaps import Gap
 from ingest_actors.binance.stream_watch import StreamWatch
 from ingest_actors.ledger import Ledger, in_all
 from ingest_actors.messages import EventBatch, Route
 from ingest_actors.protocols import Sink, SinkStatus
-from ingest_actors.status import MailboxStatus, Status, Tallies, unready
+from ingest_actors.status import (
+    OFFENDERS_MAX,
+    MailboxStatus,
+    Offenders,
+    OpenGap,
+    Status,
+    Tallies,
+    unready,
+)
 from ingest_actors.supervision import Mailbox
 
 ACTORS = (
-    "planner", "backfiller", "catch-up", "bookkeeper", "rotation", "watch",
+    "planner", "backfiller", "catch-up", "bookkeeper", "timekeeper", "rotation", "watch",
     "connection", "parser", "batcher", "producer", "monitor",
 )  # fmt: skip
 """In data order; for metrics, where each has its place from the start."""
@@ -38,6 +49,9 @@ class Overview:
         absences: how long nobody listened to streams of samples.
         clock_ms: wall clock, ms since the epoch.
         lanes: by how many connections each stream is carried.
+        buffer_bytes_max: bound on what is held in memory.
+        rest_weight_max: REST weight that may be spent in a minute.
+        topics: where records may go.
 
     Attributes:
         ledger: what became of the events.
@@ -47,7 +61,8 @@ class Overview:
         streams: the watch over them.
         absences: how long nobody listened to streams of samples.
         sink: where the events go, once it is open.
-        gaps_open: how many gaps are open.
+        event_types: what is to be expected by the settings.
+        gaps: those that are open, oldest first.
         waiting_bytes: what events that wait for others of their series are counted as in memory.
         rest_weight_used: REST weight spent within the last minute.
     """
@@ -61,6 +76,9 @@ class Overview:
         absences: Absences,
         clock_ms: Callable[[], int],
         lanes: int = 1,
+        buffer_bytes_max: int = 0,
+        rest_weight_max: int = 0,
+        topics: Iterable[str] = (),
     ) -> None:
         self.ledger = Ledger()
         self.tallies = Tallies()
@@ -74,7 +92,11 @@ class Overview:
         self._clock_ms = clock_ms
         self._started_at_ms = clock_ms()
         self._became_ready = trio.Event()
-        self.gaps_open: Callable[[], int] = lambda: 0
+        self._buffer_bytes_max = buffer_bytes_max
+        self._rest_weight_max = rest_weight_max
+        self._topics = tuple(topics)
+        self.event_types: tuple[str, ...] = ()
+        self.gaps: Callable[[], Collection[Gap]] = lambda: ()
         self.waiting_bytes: Callable[[], int] = lambda: 0
         self.rest_weight_used: Callable[[], int] = lambda: 0
 
@@ -123,11 +145,16 @@ class Overview:
             buffer_bytes=sum(box.bytes for box in mailboxes) + self.waiting_bytes() + sink.queue_bytes,
             sink=sink,
             tallies=self.tallies,
-            gaps_open=self.gaps_open(),
+            gaps_open=len(self.gaps()),
             samples_missed_s=dict(self.absences.seconds),
             rest_weight_used=self.rest_weight_used(),
             actors=ACTORS,
             rates=self.rates.current(),
+            buffer_bytes_max=self._buffer_bytes_max,
+            rest_weight_max=self._rest_weight_max,
+            event_types=self.event_types,
+            topics=self._topics,
+            offenders=self._offenders,
         )
 
     def spool_full_ms(self) -> int:
@@ -135,9 +162,23 @@ class Overview:
         spool = self._sink_status().spool
         return 0 if spool is None else spool.held_up_ms
 
+    def _offenders(self) -> Offenders:
+        return Offenders(tuple(self.streams.quietest(OFFENDERS_MAX)), tuple(_oldest(self.gaps(), self._clock_ms())))
+
     def _sink_status(self) -> SinkStatus:
         return _NO_SINK if self.sink is None else self.sink.status()
 
 
 def _routes_held(mailbox: Mailbox[EventBatch]) -> Iterator[Route]:
     return (event[3] for batch in mailbox.held() for event in batch.events)
+
+
+def _oldest(gaps: Iterable[Gap], now_ms: int) -> Iterator[OpenGap]:
+    """The streams whose gaps have been open for the longest."""
+    since_ms: dict[str, int] = {}
+    ids: Counter[str] = Counter()
+    for gap in gaps:
+        since_ms[gap.stream] = min(since_ms.get(gap.stream, now_ms), gap.detected_at_ms)
+        ids[gap.stream] += gap.size - gap.recovered - gap.lost
+    for stream in nsmallest(OFFENDERS_MAX, since_ms, key=since_ms.__getitem__):
+        yield OpenGap(stream, (now_ms - since_ms[stream]) / 1000, ids[stream])

@@ -60,6 +60,37 @@ class SpoolStatus(NamedTuple):
     """Why it takes nothing in, for people; empty when it would."""
     held_up_ms: int = 0
     """When it last held up what came because it took nothing in: wall clock, ms since the epoch; 0: never."""
+    spooling: bool = False
+    """Whether what comes goes by way of the disk: from the beginning of an outage until it is caught up with."""
+    bytes_max: int = 0
+    """What it may grow to on the disk; 0: nobody knows."""
+
+
+class BrokerStatus(NamedTuple):
+    """What the Kafka client tells of one broker, over its last period of statistics."""
+
+    name: str
+    """Its id."""
+    up: bool
+    rtt_p99_s: float
+    """Of 100 requests, one took this long or longer; 0 when there was none."""
+    waiting_requests: int
+    """Requests that wait to be sent, or to be answered."""
+
+
+class ClientStatus(NamedTuple):
+    """What the Kafka client tells of itself, as of its last statistics; counts are over all brokers and its life."""
+
+    brokers: tuple[BrokerStatus, ...]
+    """Those that it is connected to, or was; bounded."""
+    retries: int
+    """Requests that were sent again."""
+    timeouts: int
+    """Requests that nobody answered in time."""
+    connects: int
+    disconnects: int
+    transaction: str = ""
+    """``starting``, ``ready``, ``open``, ``ending`` or ``failed``; empty without transactions."""
 
 
 class SinkStatus(NamedTuple):
@@ -75,6 +106,10 @@ class SinkStatus(NamedTuple):
     """Why it is not reachable, for people; empty when it is."""
     spool: SpoolStatus | None = None
     """None: there is none."""
+    brokers_reachable: bool | None = None
+    """Whether the brokers are, whatever a spool takes in their stead; None: as `reachable` says."""
+    client: ClientStatus | None = None
+    """None: it has told nothing yet, or never does."""
 
 
 @runtime_checkable

@@ -21,6 +21,7 @@ from ingest_actors.actors.connection_state import Connection
 from ingest_actors.actors.fleet import Wanted
 from ingest_actors.actors.planner import Notice, planner
 from ingest_actors.actors.rotation import replacements_max, rotation
+from ingest_actors.actors.timekeeper import timekeeper
 from ingest_actors.actors.watch import Backlog, watch
 from ingest_actors.announce import Announcer
 from ingest_actors.binance.attempts import AttemptBudget
@@ -252,7 +253,7 @@ class Sources:
         )
 
     async def _ask_rest(self) -> None:
-        """The repair of gaps, and the snapshots of books."""
+        """The repair of gaps, the snapshots of books, and what time it is there."""
         if self.network.open_rest is None:
             return
         async with self.network.open_rest() as rest, open_nursery() as nursery:
@@ -260,6 +261,7 @@ class Sources:
             nursery.start_soon(self._backfill, fetch)
             nursery.start_soon(self._catch_up, fetch)
             nursery.start_soon(self._keep_books, rest)
+            nursery.start_soon(self._keep_time, rest)
 
     async def _backfill(self, fetch: Fetcher) -> None:
         """The repair of gaps."""
@@ -292,6 +294,19 @@ class Sources:
                 fetch=SnapshotFetcher(rest, self._table, self._settings.depth_snapshot_limit, self._clock_ms),
                 ledger=self._overview.ledger,
                 backoff=partial(Backoff, rng=self._rng),
+                announce=self._announce,
+            ),
+        )
+
+    async def _keep_time(self, rest: RestClient) -> None:
+        """How the exchange's clock differs from ours."""
+        await self._keep_alive(
+            "timekeeper",
+            partial(
+                timekeeper,
+                rest,
+                tallies=self._overview.tallies,
+                clock_ms=self._clock_ms,
                 announce=self._announce,
             ),
         )

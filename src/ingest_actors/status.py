@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import NamedTuple
 
 from ingest_actors.ledger import LedgerEntry
 from ingest_actors.protocols import SinkStatus
@@ -19,6 +20,15 @@ LATENCY_BOUNDS_S = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
 """Upper bounds of the latency histograms, seconds: a millisecond is a good hop, a minute is an outage."""
+
+
+RECONNECT_REASONS = ("closed", "unreachable", "silent", "blocked")
+"""Why a connection is opened again without a plan."""
+
+GAP_REASONS = (
+    "disconnected", "restarted", "exchange_skipped", "crashed", "too_old", "spool_full", "exchange_reset",
+)  # fmt: skip
+"""Why ids are missing: those of the gap journal."""
 
 
 class Histogram:
@@ -56,6 +66,15 @@ class Histogram:
         return self.bounds[-1]
 
 
+class ClockOffset(NamedTuple):
+    """How the exchange's clock differs from ours, as far as that can be told."""
+
+    seconds: float
+    """How far the exchange's is ahead; negative: ours is."""
+    uncertainty_s: float
+    """The truth lies within this of it: half the way there and back, and what the clocks leave out."""
+
+
 @dataclass(slots=True)
 class Tallies:
     """Counters that belong to no single actor. Written on the trio thread only."""
@@ -74,7 +93,49 @@ class Tallies:
     latency: dict[str, Histogram] = field(
         default_factory=lambda: {hop: Histogram() for hop in ("exchange", "pipeline", "ack")}
     )
-    """Seconds: exchange time to receipt, receipt to hand-over, hand-over to acknowledgement."""
+    """Seconds: exchange time to receipt (by the exchange's clock, as far as it is known), receipt to hand-over,
+    hand-over to acknowledgement."""
+    clock: ClockOffset | None = None
+    """None: nobody could ask."""
+    clock_offset_ms: int = 0
+    """The same for whoever adds it to a time of ours; 0 while it is not known."""
+
+    def set_clock(self, clock: ClockOffset | None) -> None:
+        """Take note of how the clocks differ."""
+        self.clock = clock
+        self.clock_offset_ms = 0 if clock is None else round(clock.seconds * 1000)
+
+
+class QuietStream(NamedTuple):
+    """A stream that has brought nothing for a while."""
+
+    stream: str
+    quiet_s: float
+    """Since its last event, or since it is waited for when there was none."""
+    silent: bool
+    """Whether that is an alarm: it should flow and does not."""
+
+
+class OpenGap(NamedTuple):
+    """What is open of one stream's gaps."""
+
+    stream: str
+    age_s: float
+    """Of the oldest."""
+    ids: int
+    """Missing in all of them."""
+
+
+class Offenders(NamedTuple):
+    """The worst, by name, and no more of them than `OFFENDERS_MAX` each: names become metric labels."""
+
+    streams: tuple[QuietStream, ...] = ()
+    """Silent ones first, then those that brought nothing for the longest."""
+    gaps: tuple[OpenGap, ...] = ()
+    """The oldest."""
+
+
+OFFENDERS_MAX = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +203,17 @@ class Status:
     """Connections whose place another has taken; they are read to their end."""
     samples_missed_s: dict[str, float] = field(default_factory=dict)
     """Seconds in which nobody listened to streams of samples, by event type, summed over the streams."""
+    buffer_bytes_max: int = 0
+    """``BUFFER_MAX_BYTES``; 0: nobody knows."""
+    rest_weight_max: int = 0
+    """``REST_WEIGHT_PER_MINUTE``; 0: nobody knows."""
+    event_types: tuple[str, ...] = ()
+    """What is to be expected by the settings, so that it can be counted from 0."""
+    topics: tuple[str, ...] = ()
+    """Where records may go, likewise."""
+    offenders: Callable[[], Offenders] = Offenders
+    """Looks for the worst streams and gaps as they are when it is called; not for those who do not ask: it looks at
+    every stream."""
 
     @property
     def connections_open(self) -> int:

@@ -29,12 +29,13 @@ from ingest_actors.binance.ends import Ends
 from ingest_actors.binance.gaps import Gap, State
 from ingest_actors.binance.journal import Journal, late
 from ingest_actors.binance.leads import Leads
+from ingest_actors.binance.names import streams_for
 from ingest_actors.binance.outcome import Parsed
 from ingest_actors.binance.parser import EventParser
 from ingest_actors.binance.repairs import Repairs
 from ingest_actors.binance.resume import Mark, Place
 from ingest_actors.binance.sharing import Sharing
-from ingest_actors.binance.stream_table import EventKind, StreamTable, TopicNames
+from ingest_actors.binance.stream_table import UNPARSED, EventKind, Repair, StreamTable, TopicNames
 from ingest_actors.binance.stream_watch import StreamWatch
 from ingest_actors.bounds import Bounds
 from ingest_actors.burial import bury_event, bury_frame
@@ -125,14 +126,18 @@ class Topology:
             absences=Absences(table),
             clock_ms=clock_ms,
             lanes=settings.connections_per_stream,
+            buffer_bytes_max=settings.buffer_max_bytes,
+            rest_weight_max=settings.rest_weight_per_minute,
+            topics=table.topics,
         )
+        self._expect(settings)
         self.overview.count_held(self._events)
         self.overview.count_held(self._batches)
         self.overview.ledger.add_holder(self._continuity.routes)
         self._continuity.doubts.on_drop = self.overview.ledger.drop
         self._continuity.gap_book.on_journal = self._tell_gap
         self._continuity.gap_book.spool_full_ms = self.overview.spool_full_ms
-        self.overview.gaps_open = lambda: len(self._continuity.gaps)
+        self.overview.gaps = self._continuity.gaps.values
         self.overview.waiting_bytes = lambda: self._continuity.size_bytes
         self.overview.rest_weight_used = network.weight_used
         self._supervisor = Supervisor(self.overview.tallies, announce, rng)
@@ -286,7 +291,18 @@ class Topology:
         if before is not None and wanted.symbols_listed is not None:
             wanted = wanted.with_halted(before, streams_under_patterns(settings, wanted.symbols_halted))
         self.sources.adopt(settings, network)
+        self._expect(settings)
         self.overview.fleet.change(wanted, self._announce, "streams_changed")
+
+    def _expect(self, settings: Settings) -> None:
+        """Have everything that these settings bring counted from 0."""
+        kinds = map(self._table.kind_of_stream, streams_for(("ANY",), settings.binance_stream_types))
+        known = {kind for kind in kinds if kind is not None}
+        if any(kind.repair is Repair.BOOK_SNAPSHOT for kind in known):
+            known |= {kind for kind in (self._table.kind("depth_snapshot"),) if kind is not None}
+        event_types = {kind.event_type for kind in known}
+        self.overview.event_types = tuple(sorted({*event_types, UNPARSED}))
+        self.overview.absences.expect(event_types)
 
     def _parse_played(self, batch: FrameBatch) -> Parsed:
         """Parse what a recording has: where one connection took over from another, both may have brought the same."""

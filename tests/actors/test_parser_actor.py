@@ -11,11 +11,12 @@ from ingest_actors.actors.batcher import batcher
 from ingest_actors.actors.parser import parser
 from ingest_actors.ledger import Ledger
 from ingest_actors.messages import EventBatch, FrameBatch, Route
-from ingest_actors.status import Tallies
+from ingest_actors.status import ClockOffset, Tallies
 from ingest_actors.supervision import Line, Mailbox, RestartWindow, keep_alive
 
 TRADE = Route("trade", ("raw", "trades"))
 DEPTH = Route("depth_update", ("raw", "depth"))
+BOOK = Route("book_ticker", ("raw",), timed=False)
 LETTER = Route("trade", ("dead",), dead_letter=True)
 
 
@@ -24,7 +25,7 @@ def frames(*payloads, received_at_ms=5000):
 
 
 def parse(batch):
-    """`t` a trade, `d` a depth update, `a` an array of three trades, `n` a notice, `!` a crash."""
+    """`t` a trade, `d` a depth update, `b` a top of book, `a` an array of three trades, `n` a notice, `!` a crash."""
     if b"!" in batch.frames:
         raise RuntimeError("poison")
     events, notices = [], []
@@ -32,7 +33,7 @@ def parse(batch):
         if frame == b"n":
             notices.append("notice")
         else:
-            route = DEPTH if frame == b"d" else TRADE
+            route = {b"d": DEPTH, b"b": BOOK}.get(frame, TRADE)
             events += [(frame, b"BTCUSDT", 4000, route)] * (3 if frame == b"a" else 1)
     return SimpleNamespace(
         events=events,
@@ -126,6 +127,23 @@ async def test_what_is_seen_on_the_way_is_tallied():
     assert rig.tallies.last_event_ms == {"trade": 6000, "depth_update": 5000}
     assert rig.tallies.future_timestamps == 1
     assert rig.tallies.latency["exchange"].total == 1 + 2
+
+
+async def test_the_way_from_the_exchange_is_measured_by_its_clock():
+    rig = Rig()
+    rig.tallies.set_clock(ClockOffset(-0.5, 0.01))
+    rig.put(frames(b"t"))
+    rig.inbox.close()
+    await rig.run()
+    assert rig.tallies.latency["exchange"].total == 0.5
+
+
+async def test_what_does_not_say_when_it_was_made_tells_nothing_of_the_way():
+    rig = Rig()
+    rig.put(frames(b"t", b"b"), frames(b"b", b"t"))
+    rig.inbox.close()
+    await rig.run()
+    assert sum(rig.tallies.latency["exchange"].counts) == 1
 
 
 async def test_nothing_counts_as_received_before_it_is_accepted_downstream(nursery):

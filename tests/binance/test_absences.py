@@ -76,3 +76,10 @@ def test_a_stream_that_never_brought_anything_is_missed_from_when_that_is_seen()
     world.look()
     world.look(after=2)
     assert world.absences.seconds == {"book_ticker": 4.0, "kline": 2.0}
+
+
+def test_samples_that_are_expected_count_from_0_and_what_is_counted_stays():
+    world = World()
+    world.absences.seconds["book_ticker"] = 7.0
+    world.absences.expect(["book_ticker", "kline", "trade", "depth_update", "nobody_knows"])
+    assert world.absences.seconds == {"book_ticker": 7.0, "kline": 0.0}

@@ -58,6 +58,15 @@ async def test_the_exchanges_clock():
     assert str(exchange.asked[0]) == "https://api.example/api/v3/time"
 
 
+async def test_whoever_measures_is_told_when_the_question_leaves(autojump_clock):
+    exchange = Exchange(ok({"serverTime": 1}), ok({"serverTime": 2}))
+    left_at = []
+    async with client(exchange, budget=WeightBudget(1)) as rest:
+        for _ in range(2):
+            await rest.server_time(sent=lambda: left_at.append(trio.current_time()))
+    assert [round(at - left_at[0], 3) for at in left_at] == [0, 60]
+
+
 async def test_the_status_of_all_symbols_or_of_some():
     exchange = Exchange(ok(LISTED), ok(LISTED))
     async with client(exchange) as rest:

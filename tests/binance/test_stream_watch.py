@@ -474,3 +474,14 @@ def test_every_kind_that_may_not_be_silent_for_ever_has_something_that_speaks_ag
     for kind in KINDS:
         assert set(kind.implied_by) <= names
         assert (kind.silence_s is None) == (not kind.implied_by)
+
+
+def test_the_quietest_are_the_silent_ones_and_then_those_that_brought_nothing_for_the_longest():
+    world = World(TRADE, KLINE, DEPTH, TICKER, OTHER, "btcusdt@blockTrade", silence_s=20)
+    world.run(5, TRADE, KLINE, DEPTH, TICKER)
+    world.run(40, TRADE, DEPTH, TICKER)  # KLINE is silent although there are trades; of OTHER nobody knows
+    world.run(3, TRADE, DEPTH)
+    found = list(world.watch.quietest(3))
+    assert [(quiet.stream, quiet.silent) for quiet in found] == [(KLINE, True), (OTHER, False), (TICKER, False)]
+    assert found[1].quiet_s > found[0].quiet_s > found[2].quiet_s
+    assert len(list(world.watch.quietest(10))) == 5  # a block trade may be silent for ever

@@ -4,7 +4,7 @@ import pytest
 
 from ingest_actors.ledger import LedgerEntry
 from ingest_actors.protocols import SinkStatus
-from ingest_actors.status import ConnectionStatus, MailboxStatus, Status, Tallies
+from ingest_actors.status import ConnectionStatus, MailboxStatus, Offenders, OpenGap, QuietStream, Status, Tallies
 
 NOW_MS = 1_700_000_100_000
 
@@ -54,6 +54,8 @@ def status_of(**changes):
         "rest_weight_used": 24,
         "actors": ("parser", "batcher", "producer"),
         "rates": {"aggregate_trade": 10.04, "depth_update": 5.0},
+        "samples_missed_s": {"kline": 0.0},
+        "offenders": lambda: Offenders((QuietStream("a@trade", 3.0, silent=False),), (OpenGap("a@trade", 2.0, 1),)),
     }
     return Status(**(fields | changes))
 

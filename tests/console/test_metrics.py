@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import math
 import platform
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 
 import pytest
@@ -8,7 +10,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from ingest_actors.console.metrics import metrics_registry, package_version, render_metrics
-from ingest_actors.status import Tallies
+from ingest_actors.protocols import BrokerStatus, ClientStatus, SpoolStatus
+from ingest_actors.status import ClockOffset, Tallies
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
@@ -18,6 +21,13 @@ PROMISED = {
     "last_event_age_seconds", "latency_seconds_bucket", "latency_seconds_sum", "latency_seconds_count",
     "mailbox_fill_ratio", "buffer_bytes", "kafka_errors_total", "build_info", "future_timestamps_total",
     "gaps_total", "gap_ids_lost_total", "rest_weight_used", "spool_bytes", "spooled_total", "recovered_total",
+    "samples_missed_seconds_total", "ready", "instance_info", "buffer_bytes_max", "rest_weight_max",
+    "clock_offset_seconds", "clock_offset_uncertainty_seconds", "gap_oldest_seconds", "gap_open_seconds",
+    "gap_open_ids", "stream_quiet_seconds",
+    "kafka_reachable", "kafka_queue_records", "kafka_queue_bytes", "kafka_retries_total",
+    "kafka_request_timeouts_total", "kafka_connects_total", "kafka_disconnects_total", "kafka_broker_up",
+    "kafka_broker_rtt_p99_seconds", "kafka_broker_requests", "kafka_transaction",
+    "spool_bytes_max", "spool_events", "spooling", "spool_refusing",
 }  # fmt: skip
 
 
@@ -31,7 +41,9 @@ def samples(status, accept="", parse=parse_text):
 
 
 @pytest.mark.parametrize(("accept", "parse"), [("", parse_text), (OPENMETRICS, parse_openmetrics)])
-def test_every_promised_metric_is_there_in_both_formats(status, accept, parse):
+def test_every_promised_metric_is_there_in_both_formats(status, make_sink_status, accept, parse):
+    client = ClientStatus((BrokerStatus("1", up=True, rtt_p99_s=0.004, waiting_requests=2),), 0, 0, 1, 0)
+    status = replace(status, sink=make_sink_status(records=status.sink.records, client=client))
     names = {name for name, _ in samples(status, accept, parse)}
     assert {f"ingest_actors_{name}" for name in PROMISED} == {name for name in names if name.startswith("ingest_")}
     assert {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"} <= names
@@ -72,6 +84,64 @@ def test_values_are_those_of_the_status(status):
     assert value("streams", state="silent") == 2
     assert value("last_event_age_seconds") == 2.5
     assert value("build_info", version=package_version(), python=platform.python_version()) == 1
+
+
+def test_the_client_tells_of_its_brokers_and_of_what_went_wrong(make_status, make_sink_status):
+    client = ClientStatus(
+        (
+            BrokerStatus("1", up=True, rtt_p99_s=0.004, waiting_requests=2),
+            BrokerStatus("2", up=False, rtt_p99_s=0.0, waiting_requests=0),
+        ),
+        7,
+        1,
+        9,
+        3,
+        transaction="open",
+    )
+    found = samples(make_status(sink=make_sink_status(client=client)))
+
+    def value(name, **labels):
+        return found["ingest_actors_kafka_" + name, tuple(sorted(labels.items()))]
+
+    assert [value("broker_up", broker=name) for name in "12"] == [1, 0]
+    assert value("broker_rtt_p99_seconds", broker="1") == 0.004
+    assert value("broker_requests", broker="1") == 2
+    counts = ("retries", "request_timeouts", "connects", "disconnects")
+    assert [value(f"{name}_total") for name in counts] == [7, 1, 9, 3]
+    assert [value("transaction", state=state) for state in ("none", "ready", "open")] == [0, 0, 1]
+    assert (value("queue_records"), value("queue_bytes")) == (12, 3456)
+
+
+def test_before_the_client_has_told_anything_its_counts_are_0(status):
+    found = samples(status)
+    assert found["ingest_actors_kafka_retries_total", ()] == 0
+    assert found["ingest_actors_kafka_transaction", (("state", "none"),)] == 1
+    assert not [name for name, _ in found if name == "ingest_actors_kafka_broker_up"]
+
+
+def test_a_spool_hides_no_outage_from_whoever_looks_for_one(make_status, make_sink_status):
+    spool = SpoolStatus(used_bytes=70, events=3, spooling=True, bytes_max=100)
+    sink = make_sink_status(reachable=True, brokers_reachable=False, spool=spool)
+    found = samples(make_status(sink=sink))
+
+    def values(*names):
+        return [found["ingest_actors_" + name, ()] for name in names]
+
+    assert values("ready", "kafka_reachable", "spooling", "spool_refusing") == [1, 0, 1, 0]
+    assert values("spool_bytes", "spool_bytes_max", "spool_events") == [70, 100, 3]
+    full = samples(make_status(sink=sink._replace(reachable=False, spool=spool._replace(detail="full"))))
+    assert [full["ingest_actors_" + name, ()] for name in ("ready", "spool_refusing")] == [0, 1]
+
+
+def test_a_clock_that_is_not_known_is_no_clock_that_is_right(make_status, status):
+    found = samples(status)
+    assert math.isnan(found["ingest_actors_clock_offset_seconds", ()])
+    assert found["ingest_actors_clock_offset_uncertainty_seconds", ()] == math.inf
+    tallies = Tallies()
+    tallies.set_clock(ClockOffset(-0.25, 0.01))
+    found = samples(make_status(tallies=tallies))
+    assert found["ingest_actors_clock_offset_seconds", ()] == -0.25
+    assert found["ingest_actors_clock_offset_uncertainty_seconds", ()] == 0.01
 
 
 def test_an_actor_that_never_crashed_shows_zero_restarts(status):

@@ -144,8 +144,11 @@ def _parts(batch: FrameBatch) -> Iterator[FrameBatch]:
 
 
 def _observe(batch: EventBatch, event_types: set[str], tallies: Tallies) -> None:
-    """One look a batch: the age of its newest event stands for all of them."""
+    """One look a batch: the age of its newest event stands for all of them, if that one says when it was made."""
     received_at_ms = batch.received_at_ms
     for event_type in event_types:
         tallies.last_event_ms[event_type] = received_at_ms
-    tallies.latency["exchange"].observe(max(received_at_ms - batch.events[-1][2], 0) / 1000)
+    _, _, made_at_ms, route = batch.events[-1]
+    if route.timed:
+        on_their_clock_ms = received_at_ms + tallies.clock_offset_ms
+        tallies.latency["exchange"].observe(max(on_their_clock_ms - made_at_ms, 0) / 1000)

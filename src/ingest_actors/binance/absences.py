@@ -43,6 +43,11 @@ class Absences:
         self._since: dict[str, float] = {}
         self._counted_to: dict[str, float] = {}
 
+    def expect(self, event_types: Iterable[str]) -> None:
+        """Count those of these kinds that are samples from 0, rather than from their first second."""
+        kinds = map(self._table.kind, event_types)
+        self.seconds.update({kind.event_type: 0.0 for kind in kinds if kind is not None and kind.sample} | self.seconds)
+
     def look(
         self,
         at: float,

@@ -144,6 +144,7 @@ class DeadLetters:
             self._table.dead_letter_topics,
             headers=headers,
             dead_letter=True,
+            timed=False,
             overhead_bytes=EVENT_OVERHEAD_BYTES + sum(HEADER_OVERHEAD_BYTES + len(text) for _, text in headers),
         )
 

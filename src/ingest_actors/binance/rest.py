@@ -129,9 +129,13 @@ class RestClient:
         with trio.CancelScope(shield=True), trio.move_on_after(1):
             await self._http.aclose()
 
-    async def server_time(self) -> int:
-        """The exchange's clock, ms since the epoch."""
-        return (await self._ask("time", {}, _Time)).serverTime
+    async def server_time(self, *, sent: Callable[[], object] = lambda: None) -> int:
+        """The exchange's clock, ms since the epoch.
+
+        Args:
+            sent: called in the step in which the question is sent; see `depth`.
+        """
+        return (await self._ask("time", {}, _Time, sent=sent)).serverTime
 
     async def exchange_info(self, symbols: Sequence[str] | None = None) -> dict[str, str]:
         """The status of symbols, by their name.

@@ -102,6 +102,8 @@ class EventKind(NamedTuple):
     every neighbour is one: far levels of a book change without any trade, and a candle's end needs none."""
     of_top: bool = False
     """Whether each change of the best bid or ask has an event of this kind."""
+    timed: bool = True
+    """Whether its payload tells when it was made; the others bear the time of receipt."""
 
     @property
     def repairable(self) -> bool:
@@ -147,11 +149,12 @@ KINDS: tuple[EventKind, ...] = (
     EventKind(
         "partial_depth", (), tuple(f"depth{n}{speed}" for n in (5, 10, 20) for speed in ("", "@100ms")),
         identity=("lastUpdateId",), id_fields=("lastUpdateId", "u"), append=Append.ALWAYS, silence_s=60,
-        implied_by=(*_TRADES, "book_ticker"), of_top=True,
+        implied_by=(*_TRADES, "book_ticker"), of_top=True, timed=False,
     ),
     EventKind(
         "book_ticker", ("bookTicker",), ("bookTicker",),
         identity=("u",), id_fields=("u",), append=Append.ALWAYS, silence_s=60, implied_by=_TRADES, of_top=True,
+        timed=False,
     ),
     EventKind(
         "kline", ("kline",), tuple(f"kline_{i}{offset}" for i in INTERVALS for offset in ("", OFFSET)),
@@ -198,7 +201,9 @@ class StreamTable:
         self.topics = topics or TopicNames()
         self.dead_letter_topics = (self.topics.dead_letters,)
         self._kinds = {kind.event_type: kind for kind in KINDS}
-        self._routes = {kind.event_type: Route(kind.event_type, self._topics_of(kind)) for kind in KINDS}
+        self._routes = {
+            kind.event_type: Route(kind.event_type, self._topics_of(kind), timed=kind.timed) for kind in KINDS
+        }
         self._by_name = {name: kind for kind in KINDS for name in kind.names}
         self._by_stream_type = {name: kind for kind in KINDS for name in (*kind.stream_types, *kind.arrays)}
         self._unlisted: dict[str, EventKind] = {}

@@ -16,8 +16,9 @@ second, and asks the exchange what `question` says.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from heapq import nlargest
 
 from ingest_actors.binance.findings import (
     STATISTICS,
@@ -31,6 +32,7 @@ from ingest_actors.binance.findings import (
 )
 from ingest_actors.binance.stream_table import StreamTable, symbol_of_stream
 from ingest_actors.binance.watched_stream import LIMIT, Activity, ConnectionClock, WatchedStream
+from ingest_actors.status import QuietStream
 
 LOOK_INTERVAL_S = 1.0
 """Between two looks: the shortest limit that can be set."""
@@ -102,6 +104,20 @@ class StreamWatch:
     def silent(self) -> int:
         """Streams that should flow and do not."""
         return sum(stream.silent for stream in self._streams.values())
+
+    def quietest(self, count: int) -> Iterator[QuietStream]:
+        """So many streams at most: silent ones first, then those that brought nothing for the longest.
+
+        Those that may be silent for ever are left out.
+        """
+        at = self._at
+
+        def quiet(stream: WatchedStream) -> tuple[bool, float]:
+            return stream.silent, stream.silent_s(at)
+
+        limited = (stream for stream in self._streams.values() if stream.limit_s is not None)
+        for stream in nlargest(count, limited, key=quiet):
+            yield QuietStream(stream.name, stream.silent_s(at), stream.silent)
 
     # -- looks
 

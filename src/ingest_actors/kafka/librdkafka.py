@@ -21,6 +21,7 @@ from ingest_actors.kafka.owed import RECORD_FAULTS
 from ingest_actors.kafka.recovery import Recovery
 from ingest_actors.kafka.replies import Replies
 from ingest_actors.kafka.state_writer import StateWriter
+from ingest_actors.kafka.statistics import ClientStatistics
 from ingest_actors.messages import EventBatch
 from ingest_actors.protocols import Acknowledgement, Progress, Refusal, SinkStatus
 
@@ -107,6 +108,7 @@ class LibrdkafkaSink:
         self._read_limits_again = read_limits
         self._health = health or Health()
         self._credentials = credentials
+        self._statistics = ClientStatistics()
         self._handle = self._make_handle(False)  # noqa: FBT003 - also used as a Callable
         self._serial = 0
         self._interrupted: dict[int, Accepted] = {}
@@ -266,6 +268,7 @@ class LibrdkafkaSink:
             errors=self._errors + self._health.errors,
             records=dict(self._records),
             detail=self._health.detail if self._broken is None else str(self._broken),
+            client=self._statistics.latest,
         )
 
     async def aclose(self) -> None:
@@ -393,7 +396,7 @@ class LibrdkafkaSink:
 
     def _make_handle(self, careful: bool) -> ProducerHandle:  # noqa: FBT001 - also used as a Callable
         options = self._make_options(self._limits) | (CAREFUL_OPTIONS if careful else {})
-        return ProducerHandle(options, self._health.on_error, self._credentials)
+        return ProducerHandle(self._statistics.options(options), self._health.on_error, self._credentials)
 
     async def _read_limits(self) -> Limits:
         self._limits = await self._read_limits_again()

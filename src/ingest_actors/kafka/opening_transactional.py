@@ -22,6 +22,7 @@ from ingest_actors.kafka.owner import Owner, encode, new_owner, owner_key
 from ingest_actors.kafka.renewal import Renewal
 from ingest_actors.kafka.seal import Seal
 from ingest_actors.kafka.state_topic import StateRead, read_owner, read_state
+from ingest_actors.kafka.statistics import ClientStatistics
 from ingest_actors.kafka.transaction import Fate, Outcome, TransactionalHandle
 from ingest_actors.kafka.transactional import TransactionalSink
 from ingest_actors.kafka.writer import Writer
@@ -60,12 +61,13 @@ async def open_transactional(
     a transaction that somebody left open; so the state that is read then is complete.
     """
     health = Health()
+    statistics = ClientStatistics(transactional=True)
 
     def make_handle(limits: Limits) -> TransactionalHandle:
         # As long as the settings let a transaction be open anyway, and then what an outage may take.
         timeout_ms = transaction_timeout_ms + settings.kafka_commit_interval_ms
         options = transactional_options(make_options(limits), instance=settings.instance_name, timeout_ms=timeout_ms)
-        return TransactionalHandle(dict(options), health.on_error, credentials)
+        return TransactionalHandle(statistics.options(dict(options)), health.on_error, credentials)
 
     for _ in range(TAKE_OVER_ATTEMPTS_MAX):
         try:
@@ -114,6 +116,7 @@ async def open_transactional(
         progress=progress,
         away_s=None if read.seen.at is None else max(owner.started - read.seen.at, 0) / 1000,
         health=health,
+        statistics=statistics,
         clock_ms=clock_ms,
         bootstrap_servers=settings.kafka_bootstrap_servers,
     )

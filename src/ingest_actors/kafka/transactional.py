@@ -15,6 +15,7 @@ from ingest_actors.kafka.health import Health
 from ingest_actors.kafka.letters import Letter, Letters
 from ingest_actors.kafka.owner import HEARTBEAT_S
 from ingest_actors.kafka.parcel import Parcel
+from ingest_actors.kafka.statistics import ClientStatistics
 from ingest_actors.kafka.writer import Writer
 from ingest_actors.messages import EventBatch
 from ingest_actors.protocols import Acknowledgement, Progress, SinkStatus
@@ -51,6 +52,7 @@ class TransactionalSink:
         progress: the resume state, as it was read at start; the writer moves it on.
         away_s: how long nobody wrote before this sink was opened, seconds; None: nobody ever did.
         health: judges whether the brokers can be reached.
+        statistics: what the producers tell of themselves; None: nothing.
         bootstrap_servers: where the brokers are, for whoever wants to look in.
         on_close: called at the end of `aclose`.
         clock_ms: wall clock, ms since the epoch.
@@ -66,6 +68,7 @@ class TransactionalSink:
         away_s: float | None,
         health: Health,
         clock_ms: Callable[[], int],
+        statistics: ClientStatistics | None = None,
         bootstrap_servers: str = "",
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
@@ -76,6 +79,7 @@ class TransactionalSink:
         self._commit_interval_s = commit_interval_s
         self._letter = letter
         self._health = health
+        self._statistics = statistics
         self._clock_ms = clock_ms
         self._on_close = on_close
         self._turn = trio.Lock()
@@ -174,6 +178,7 @@ class TransactionalSink:
             errors=writer.errors + self._health.errors,
             records=dict(self._records),
             detail=self._health.detail if self._broken is None else str(self._broken),
+            client=None if self._statistics is None else self._statistics.latest,
         )
 
     async def aclose(self) -> None:

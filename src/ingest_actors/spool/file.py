@@ -103,6 +103,7 @@ class SpoolFile:
         last: the highest number that it ever had.
         batches, events, size_bytes: what is there to be drained; in memory it would be `size_bytes`.
         used_bytes: what it takes on the disk, pages that wait to be used again left out.
+        bytes_max: as given.
         aside: numbers of batches that are damaged, or lie behind such a one, first and last; kept, and not read.
     """
 
@@ -111,7 +112,7 @@ class SpoolFile:
         self.last = 0
         self.batches = self.events = self.size_bytes = self.used_bytes = 0
         self.aside: tuple[int, int] | None = None
-        self._bytes_max = bytes_max
+        self.bytes_max = bytes_max
         self._db: sqlite3.Connection | None = None
         self._open()
 
@@ -296,10 +297,10 @@ class SpoolFile:
     def _check_room(self, entries: Sequence[Entry]) -> None:
         sizes = [len(entry.content) + ROW_BYTES for entry in entries]
         need = TREE_PAGES * PAGE_BYTES + sum(size if 4 * size < PAGE_BYTES else size + PAGE_BYTES for size in sizes)
-        if self.used_bytes + need > self._bytes_max:
+        if self.used_bytes + need > self.bytes_max:
             raise SpoolFull(
                 str(self.path),
-                f"it holds {self.used_bytes} of {self._bytes_max} bytes",
+                f"it holds {self.used_bytes} of {self.bytes_max} bytes",
                 hint="SPOOL_MAX_BYTES bounds it",
             )
 

@@ -193,8 +193,14 @@ class SpoolingSink:
             detail="" if reachable else f"{status.detail or 'no broker answers'}; and the spool does not: {trouble}",
             queue_bytes=status.queue_bytes + sum(slot.batch.size_bytes for slot in self._queue.next),
             spool=SpoolStatus(
-                file.used_bytes, file.events, trouble, self._clock_ms() if self._holding_up else self._held_up_ms
+                file.used_bytes,
+                file.events,
+                trouble,
+                self._clock_ms() if self._holding_up else self._held_up_ms,
+                spooling=not self._queue.straight,
+                bytes_max=file.bytes_max,
             ),
+            brokers_reachable=status.reachable,
         )
 
     async def drive(self) -> None:
