@@ -1,11 +1,12 @@
-"""The ASGI application: ``/healthz``, ``/readyz``, ``/metrics`` and the page."""
+"""The ASGI application: ``/healthz``, ``/readyz``, ``/metrics``, the page, and what keeps it up to date."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import hmac
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from importlib import resources
 from typing import Final
 
 from starlette.applications import Starlette
@@ -15,9 +16,13 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ingest_actors.console.events import Events, Onlookers
 from ingest_actors.console.heartbeat import LAG_MAX_S, Heartbeat
-from ingest_actors.console.metrics import metrics_registry, render_metrics
-from ingest_actors.console.page import STYLE_HASH, render_page
+from ingest_actors.console.metrics import metrics_registry, package_version, render_metrics
+from ingest_actors.console.page import render_page
+from ingest_actors.console.survey import Query
+from ingest_actors.console.view import View
+from ingest_actors.details import Details
 from ingest_actors.logs import get_logger
 from ingest_actors.status import Status
 from ingest_actors.summary import get_metrics
@@ -28,29 +33,49 @@ SECURITY_HEADERS: Final = (
     (b"cache-control", b"no-store"),
     (
         b"content-security-policy",
-        f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; base-uri 'none'; form-action 'none';"
-        " frame-ancestors 'none'".encode(),
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+        b" base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'",
     ),
+    (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 )
 
+ASSETS: Final = {
+    "console.css": "text/css; charset=utf-8",
+    "console.js": "text/javascript; charset=utf-8",
+    **dict.fromkeys(("good.svg", "warn.svg", "bad.svg", "idle.svg"), "image/svg+xml"),
+}
+"""What the page is made of, and what each is."""
+
+Answer = Callable[[Request], Awaitable[Response | Events]]
+
 
 def make_app(
-    status: Callable[[], Status], heartbeat: Heartbeat, *, instance: str, token: str | None = None
+    status: Callable[[], Status],
+    heartbeat: Heartbeat,
+    *,
+    instance: str,
+    token: str | None = None,
+    details: Details | None = None,
 ) -> Starlette:
-    """Build the application.
+    """Build the application; its ``state.onlookers`` is to be told when the service ends.
 
     Args:
         status: called for each request that shows something of the service; on the trio thread.
         heartbeat: runs elsewhere; ``/healthz`` tells what it measured.
         instance: the service's name, for people.
-        token: when given, the page asks for it (as a bearer token, or as the password of basic authentication, which
-            is what browsers ask for). Health and metrics never do: what polls them has no secrets to keep.
+        token: when given, the page and all that belongs to it ask for it (as a bearer token, or as the password of
+            basic authentication, which is what browsers ask for). Health and metrics never do: what polls them has no
+            secrets to keep.
+        details: tells of single streams, connections and gaps; None: the page does without.
     """
     registry = metrics_registry(status)
+    view = View(status, details)
+    onlookers = Onlookers(view)
+    assets = {name: (resources.files(__package__) / "assets" / name).read_bytes() for name in ASSETS}
 
     async def healthz(_request: Request) -> Response:
         lag_s = heartbeat.lag_s()
@@ -67,16 +92,42 @@ def make_app(
         return Response(body, headers={"content-type": content_type})
 
     async def page(request: Request) -> Response:
-        if token is not None and not _authorized(request.headers.get("authorization", ""), token):
-            return PlainTextResponse("a token is needed\n", 401, {"www-authenticate": 'Basic realm="ingest_actors"'})
-        now = status()
         if "text/html" in request.headers.get("accept", ""):
-            return HTMLResponse(render_page(now, instance=instance))
+            query = Query.of(request.query_params)
+            board, streams = await view.look(query)
+            return HTMLResponse(render_page(board, streams, query, instance=instance, version=package_version()))
         links = {"healthz": "/healthz", "readyz": "/readyz", "metrics": "/metrics"}
-        return JSONResponse({"instance": instance, **get_metrics(now), "links": links})
+        return JSONResponse({"instance": instance, **get_metrics(status()), "links": links})
 
-    routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics), Route("/", page)]
-    return Starlette(routes=routes, middleware=[Middleware(_Guard)])
+    async def asset(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in assets:
+            return PlainTextResponse("Not Found", 404)
+        return Response(assets[name], headers={"content-type": ASSETS[name]})
+
+    async def events(request: Request) -> Response | Events:
+        return onlookers.answer(Query.of(request.query_params))
+
+    def guarded(answer: Answer) -> Answer:
+        async def asked(request: Request) -> Response | Events:
+            if token is not None and not _authorized(request.headers.get("authorization", ""), token):
+                wanted = {"www-authenticate": 'Basic realm="ingest_actors"'}
+                return PlainTextResponse("a token is needed\n", 401, wanted)
+            return await answer(request)
+
+        return asked
+
+    routes = [
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/metrics", metrics),
+        Route("/", guarded(page)),
+        Route("/events", guarded(events)),
+        Route("/assets/{name}", guarded(asset)),
+    ]
+    app = Starlette(routes=routes, middleware=[Middleware(_Guard)])
+    app.state.onlookers = onlookers
+    return app
 
 
 class _Guard:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import partial
 from typing import Final
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config, Sockets
-from hypercorn.trio.run import worker_serve
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState, LifespanState
 from starlette.applications import Starlette
 
 from ingest_actors.console.app import make_app
@@ -19,19 +24,88 @@ __all__ = ["SHUTDOWN_MAX_S", "make_app", "serve_until_cancelled"]
 SHUTDOWN_MAX_S: Final = 0.5
 """How long answers under way may take once the service is done."""
 
+SEND_MAX_S: Final = 20.0
+"""How long a client may leave unread what it is sent, once the socket's buffers are full; then it is hung up on."""
+
 
 async def serve_until_cancelled(app: Starlette, sockets: list[socket.socket]) -> None:
     """One life of the server, on these sockets, which stay open: it closes what it is given, so it gets copies.
 
     Cancellation: no new requests; those under way get `SHUTDOWN_MAX_S`.
     """
-    stop = trio.Event()
     with ExitStack() as stack:
-        lent = Sockets([], [stack.enter_context(sock.dup()) for sock in sockets], [])
+        lent = [stack.enter_context(sock.dup()) for sock in sockets]
+        stop = trio.Event()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_set_when_cancelled, stop)
             with trio.CancelScope(shield=True):  # so that a cancellation from outside reaches it as `stop` alone
-                await worker_serve(ASGIWrapper(app), _config(), sockets=lent, shutdown_trigger=stop.wait)  # type: ignore[arg-type]  # two spellings of ASGI
+                await worker_serve(app, lent, stop)
+
+
+async def worker_serve(app: Starlette, sockets: Iterable[socket.socket], stop: trio.Event) -> None:
+    """Serve until `stop` is set.
+
+    Hypercorn's own function of this name waits for clients that do not read, without end and whatever happens.
+    """
+    context = WorkerContext(None)
+    sends: set[trio.CancelScope] = set()
+    state = ConnectionState(LifespanState({}))
+    serve = partial(_Client, ASGIWrapper(app), _config(), context, state, sends=sends)  # type: ignore[arg-type]  # two spellings of ASGI
+    async with trio.open_nursery() as clients:
+        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in sockets]
+        async with trio.open_nursery() as accepting:
+            accepting.start_soon(partial(trio.serve_listeners, serve, listeners, handler_nursery=clients))
+            await stop.wait()
+            accepting.cancel_scope.cancel()
+        app.state.onlookers.closing.set()
+        await context.terminated.set()
+        clients.cancel_scope.deadline = trio.current_time() + SHUTDOWN_MAX_S
+        await _hang_up(clients, sends)
+
+
+async def _hang_up(clients: trio.Nursery, sends: set[trio.CancelScope]) -> None:
+    """Once time is over, no sending is waited for."""
+    with trio.CancelScope(shield=True):
+        with trio.move_on_at(clients.cancel_scope.deadline):
+            while clients.child_tasks:  # noqa: ASYNC110 - nobody tells of their end
+                await trio.sleep(SHUTDOWN_MAX_S / 20)
+        for scope in list(sends):
+            scope.cancel()
+
+
+class _Client(TCPServer):
+    """One client's connection; it is hung up on when it does not read, which Hypercorn would wait for."""
+
+    def __init__(
+        self,
+        app: ASGIWrapper,
+        config: Config,
+        context: WorkerContext,
+        state: ConnectionState,
+        stream: trio.SocketStream,
+        *,
+        sends: set[trio.CancelScope],
+    ) -> None:
+        super().__init__(app, config, context, state, stream)  # type: ignore[arg-type]  # it takes either kind of stream
+        self._sends = sends
+
+    async def protocol_send(self, event: Event) -> None:
+        """Send what there is to be sent, within bounds of time; shielded, for half an answer is none."""
+        if not isinstance(event, RawData):
+            await super().protocol_send(event)
+            return
+        async with self.send_lock:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + SEND_MAX_S) as scope:
+                self._sends.add(scope)
+                try:
+                    await self.stream.send_all(event.data)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    await self.protocol.handle(Closed())
+                finally:
+                    self._sends.discard(scope)
+            if scope.cancelled_caught:
+                await trio.aclose_forcefully(self.stream)
+                await self.protocol.handle(Closed())
 
 
 async def _set_when_cancelled(stop: trio.Event) -> None:
@@ -46,10 +120,8 @@ def _config() -> Config:
     config.accesslog = None
     config.errorlog = None  # what goes wrong in the application is logged there; the rest is clients going away
     config.include_server_header = False
-    config.graceful_timeout = SHUTDOWN_MAX_S
-    config.shutdown_timeout = SHUTDOWN_MAX_S
     config.keep_alive_timeout = 15  # seconds; also the longest that a request's head may take to arrive
-    config.read_timeout = 30
+    config.read_timeout = None  # a request has no body, and who listens to events says nothing more
     config.h11_max_incomplete_size = 16 * 1024
     config.websocket_max_message_size = 1024
     return config
