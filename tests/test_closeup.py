@@ -115,7 +115,13 @@ async def test_gaps_are_counted_by_stream_and_by_event_type(autojump_clock):
     assert closeup.gap_sums() == {"trade": GapSums(1, 1, 43, 7, NOW_MS)}
     assert closeup.ids_missing == 6
     last = closeup.journal()[-1]
-    assert (last.state, last.missing, last.recovered, last.reason, last.resolved_by) == ("lost", 10, 3, "disconnected", "")
+    assert (last.state, last.missing, last.recovered, last.reason, last.resolved_by) == (
+        "lost",
+        10,
+        3,
+        "disconnected",
+        "",
+    )
     assert closeup.journal()[1].resolved_by == "rest_backfill"
 
 

@@ -1,11 +1,12 @@
-"""Pictures of the console page in real trouble: a simulated exchange, a real Kafka, a real Chromium.
+"""Pictures of the console page in real trouble: a simulated exchange, a real Kafka and a real Chromium.
 
     python tests/console/screenshots.py --out /tmp/pictures
     python tests/console/screenshots.py --streams 5000 --states healthy --schemes dark
 
-It wants Chromium (Debian: `apt-get install chromium`) and `pip install playwright`. For each number of streams: healthy,
-the exchange cut off, the broker down, an actor that crashes, and ids that are lost (without backfill); each at desktop
-and phone width, light and dark. It also tells what the service's process costs with no page open, and with one.
+It wants Chromium (Debian: `apt-get install chromium`) and `pip install playwright`. For each number of streams:
+healthy, the exchange cut off, all repaired, the broker down, an actor that crashes, and ids that are lost (without
+backfill); each at desktop and phone width, light and dark. With `--cpu` it also tells what the service's process costs
+with no page open, and with one.
 """
 
 from __future__ import annotations
@@ -204,7 +205,7 @@ def picture(browser, broker, options, streams, directory):
 
 
 def main():
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - --help does without
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, nargs="+", default=[5, 500, 5000])

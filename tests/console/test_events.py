@@ -6,6 +6,7 @@ import time
 from contextlib import asynccontextmanager
 from functools import partial
 
+import h11
 import httpx
 import pytest
 import trio
@@ -38,77 +39,117 @@ def serve(nursery, status, made_up):
     return start
 
 
+class Answer:
+    """The answer to one who asks for events, read line by line."""
+
+    def __init__(self, stream):
+        self._stream, self._protocol, self._rest = stream, h11.Connection(h11.CLIENT), b""
+        self.status_code, self.headers = 0, {}
+
+    async def ask(self, query):
+        request = h11.Request(method="GET", target="/events" + query, headers=[("host", "x")])
+        await self._stream.send_all(self._protocol.send(request) + self._protocol.send(h11.EndOfMessage()))
+        head = await self._event()
+        self.status_code = head.status_code
+        self.headers = {name.decode(): value.decode() for name, value in head.headers}
+
+    async def line(self):
+        """The next line; None at the end."""
+        while b"\n" not in self._rest:
+            event = await self._event()
+            if not isinstance(event, h11.Data):
+                return None
+            self._rest += bytes(event.data)
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line.decode()
+
+    async def lines(self):
+        """All that is left."""
+        lines = []
+        while (line := await self.line()) is not None:
+            lines.append(line)
+        return lines
+
+    async def message(self):
+        """The next message."""
+        while True:
+            line = await self.line()
+            if line.startswith("data: "):
+                return json.loads(line.removeprefix("data: "))
+
+    async def _event(self):
+        while (event := self._protocol.next_event()) is h11.NEED_DATA:
+            self._protocol.receive_data(await self._stream.receive_some(65536))
+        return event
+
+
 @asynccontextmanager
 async def listening(url, query=""):
-    """The answer to one who asks for events, and its lines."""
-    async with httpx.AsyncClient(trust_env=False, timeout=10) as client, client.stream("GET", url + "/events" + query) as answer:
-        yield answer, aiter(answer.aiter_lines())
-
-
-async def message(lines):
-    """The next message."""
-    while True:
-        line = await anext(lines)
-        if line.startswith("data: "):
-            return json.loads(line.removeprefix("data: "))
+    """Ask for events."""
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    with trio.fail_after(20):
+        async with await trio.open_tcp_stream(host, int(port)) as stream:
+            answer = Answer(stream)
+            await answer.ask(query)
+            yield answer
 
 
 async def test_an_onlooker_is_sent_everything_first_and_then_what_has_changed(serve, made_up):
-    async with listening(await serve()) as (answer, lines):
+    async with listening(await serve()) as answer:
         assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
         assert answer.headers["cache-control"] == "no-store"
-        assert await anext(lines) == "retry: 500"
-        first = await message(lines)
+        assert await answer.line() == "retry: 500"
+        first = await answer.message()
         assert {"at", "tone", "whole", "fresh", "figures", "pages", "table-streams", "table-journal"} <= first.keys()
         assert first["whole"]["word"] == "Being repaired"
         assert [row[0] for row in first["table-streams"][0]] == ["BTCUSDT", "ETHUSDT"]
         made_up.streams_now[0] = stream_detail("btcusdt@trade", state="silent")
-        second = await message(lines)
+        second = await answer.message()
         assert second.keys() == {"table-streams"}
         assert second["table-streams"][0][0][2] == ["silent", "bad"]
 
 
 async def test_an_onlooker_sees_the_part_that_was_asked_for(serve):
-    async with listening(await serve(), "?q=eth&page=7") as (_, lines):
-        parts = await message(lines)
+    async with listening(await serve(), "?q=eth&page=7") as answer:
+        parts = await answer.message()
     assert [row[0] for row in parts["table-streams"][0]] == ["ETHUSDT"]
     assert parts["pages"] == [1, 1]
 
 
 async def test_a_service_without_particulars_has_no_streams_to_show(serve):
-    async with listening(await serve(details=None)) as (_, lines):
-        parts = await message(lines)
+    async with listening(await serve(details=None)) as answer:
+        parts = await answer.message()
     assert "table-streams" not in parts
     assert parts["table-connections"][0][0][0] == "ws-1"
 
 
 async def test_a_quiet_service_is_heard_of_by_comments(serve, monkeypatch):
     monkeypatch.setattr(events_module, "HEARTBEAT_S", 0.0)
-    async with listening(await serve()) as (_, lines):
-        await message(lines)
-        assert [await anext(lines), await anext(lines)] == ["", ": nothing new"]
+    async with listening(await serve()) as answer:
+        await answer.message()
+        assert [await answer.line(), await answer.line()] == ["", ": nothing new"]
 
 
 async def test_there_is_room_for_so_many_pages_and_the_next_is_told(serve, monkeypatch):
     monkeypatch.setattr(events_module, "CLIENTS_MAX", 1)
     url = await serve()
-    async with listening(url) as (_, lines):
-        await message(lines)
-        async with listening(url) as (refused, _):
+    async with listening(url) as answer:
+        await answer.message()
+        async with listening(url) as refused:
             assert refused.status_code == 503
             assert refused.headers["retry-after"] == "10"
-            assert (await refused.aread()).startswith(b"1 pages are kept up to date already; close one")
+            assert "1 pages are kept up to date already; close one" in "".join(await refused.lines())
     while True:  # the place is free as soon as the server has noticed
-        async with listening(url) as (answer, _):
+        async with listening(url) as answer:
             if answer.status_code == 200:
                 break
 
 
 async def test_an_answer_ends_by_itself_so_that_a_vanished_client_keeps_no_place(serve, monkeypatch):
     monkeypatch.setattr(events_module, "LIFE_S", 0.05)
-    async with listening(await serve()) as (_, lines):
+    async with listening(await serve()) as answer:
         with trio.fail_after(5):
-            assert "data: " in "".join([line async for line in lines])
+            assert "data: " in "".join(await answer.lines())
 
 
 async def test_who_only_asks_for_the_head_is_not_sent_events(serve):
@@ -124,10 +165,10 @@ async def test_onlookers_are_told_of_the_end_and_delay_it_by_nothing(status, mad
         url = await nursery.start(partial(serve, lambda: status))
 
         async def listen(task_status):
-            async with listening(url) as (_, lines):
-                await message(lines)
+            async with listening(url) as answer:
+                await answer.message()
                 task_status.started()
-                heard.extend([line async for line in lines])
+                heard.extend(await answer.lines())
 
         await listeners.start(listen)
         began = time.monotonic()
@@ -187,10 +228,10 @@ async def test_a_client_that_does_not_read_is_hung_up_on_after_a_while(restless,
     url = await serve(restless)
     sock = await stuck_client(url)
     with trio.fail_after(20):
-        while not restless.looks:
+        while not restless.looks:  # noqa: ASYNC110 - the service is looked at from outside
             await trio.sleep(0.01)
         while True:
-            async with listening(url) as (answer, _):
+            async with listening(url) as answer:
                 if answer.status_code == 200:
                     break
             await trio.sleep(0.05)

@@ -7,6 +7,8 @@ import shutil
 import pytest
 from looked_at import MadeUp, journal_entry, served, stream_detail
 
+from ingest_actors.console import events
+
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -32,7 +34,8 @@ CONTRAST = """
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || !element.checkVisibility() || element.closest(":disabled, noscript, meter")) continue;
+    const unseen = !element.checkVisibility() || element.closest(":disabled, noscript, meter");
+    if (!walker.currentNode.data.trim() || unseen) continue;
     const back = background(element);
     const [one, other] = [luminance(over(parse(getComputedStyle(element).color), back)), luminance(back)];
     const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
@@ -43,7 +46,8 @@ CONTRAST = """
 """
 
 NAMELESS = """
-() => [...document.querySelectorAll("button, input:not([type=hidden]), select, a, meter, table, nav, form, [role=region]")]
+() => [...document.querySelectorAll(
+  "button, input:not([type=hidden]), select, a, meter, table, nav, form, [role=region]")]
   .filter((e) => !(e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.textContent.trim()
     || (e.labels && e.labels.length)))
   .map((e) => e.outerHTML.slice(0, 80))
@@ -172,7 +176,11 @@ def test_the_keyboard_reaches_everything_in_order_and_shows_where_it_is(open_pag
         page.keyboard.press("Tab")
         seen.append(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    assert seen[:4] == ["Skip to the answers", "q", "show", "Symbol"] or seen[:3] == ["Skip to the answers", "q", "show"]
+    assert seen[:4] == ["Skip to the answers", "q", "show", "Symbol"] or seen[:3] == [
+        "Skip to the answers",
+        "q",
+        "show",
+    ]
     page.keyboard.press("Enter")
 
 
@@ -204,8 +212,6 @@ def test_it_can_be_read_and_named_in_every_width_and_scheme(open_page, scheme, w
 
 
 def test_too_many_pages_are_told_so(open_page, browser, monkeypatch):
-    from ingest_actors.console import events
-
     monkeypatch.setattr(events, "CLIENTS_MAX", 0)
     page = open_page()
     playwright.expect(page.locator("#live")).to_contain_text("Too many pages are open; close one.")

@@ -6,7 +6,6 @@ from html.parser import HTMLParser
 from importlib import resources
 
 import pytest
-import trio
 from looked_at import NOW_MS, MadeUp, connection_detail, journal_entry, stream_detail
 
 from ingest_actors.console.cells import age, clock, count, meter, milliseconds, moment, rate, size, span
@@ -110,7 +109,7 @@ async def test_without_scripts_it_is_filtered_sorted_and_turned_by_a_form(page, 
     assert ("sort", "-rate") in buttons
     assert ("page", "1") in buttons
     assert "disabled" in buttons["page", "3"]
-    assert [attrs["aria-sort"] for attrs in tree.all("th") if "aria-sort" in attrs][0] == "descending"
+    assert next(attrs["aria-sort"] for attrs in tree.all("th") if "aria-sort" in attrs) == "descending"
     assert "Page 2 of 2" in tree.text_of("span")
     assert {"name": "sort", "type": "hidden", "value": "-symbol"} in tree.all("input")
 
@@ -124,7 +123,7 @@ async def test_the_filter_is_escaped(page, autojump_clock):
 async def test_the_journal_and_what_happened_begin_with_the_newest(page, autojump_clock):
     tree = await page()
     rows = [text for text in tree.text_of("tr") if "lost" in text or "open" in text]
-    assert [row for row in rows if "btcusdt@trade" in row][0].endswith("disconnected100–139")
+    assert next(row for row in rows if "btcusdt@trade" in row).endswith("disconnected100–139")
     assert any("actor_restarted" in row and "<b>" in row for row in tree.text_of("tr"))
 
 
@@ -149,8 +148,7 @@ async def test_one_picture_weighs_little_whatever_there_is(make_status, make_con
     )
     board, page = await View(lambda: status, made_up).look(Query())
     assert len(render_page(board, page, Query(), instance="x", version="1")) < 300_000
-    with trio.fail_after(1):
-        assert len(page.rows) == 50
+    assert len(page.rows) == 50
 
 
 @pytest.mark.parametrize(
@@ -185,9 +183,8 @@ def _contrast(one, other):
 def test_every_text_has_a_contrast_of_at_least_four_and_a_half(scheme):
     style = (resources.files("ingest_actors.console") / "assets/console.css").read_text()
     block = style.split(":root {")[scheme + 1].partition("}")[0]
-    colours = dict(
-        (part[0].strip(), part[1].strip()) for part in (item.split(":") for item in block.split(";")) if part[0].strip().startswith("--")
-    )
+    items = (item.partition(":") for item in block.split(";"))
+    colours = {name.strip(): value.strip() for name, _, value in items if name.strip().startswith("--")}
     pairs = [(text, back) for text in ("--ink", "--soft", "--focus") for back in ("--page", "--card")]
     for tone in ("good", "warn", "bad", "idle"):
         pairs += [(f"--{tone}", f"--{tone}-back"), ("--ink", f"--{tone}-back"), (f"--{tone}", "--card")]

@@ -29,7 +29,14 @@ def names(page):
 def test_a_query_that_makes_no_sense_is_as_if_it_were_not_there():
     assert Query.of({}) == Query("", "all", "attention", 1)
     assert Query.of({"q": " btc ", "show": "gaps", "sort": "-rate", "page": "3"}) == Query("btc", "gaps", "-rate", 3)
-    for nonsense in ({"show": "<b>"}, {"sort": "--rate"}, {"sort": "nothing"}, {"page": "-1"}, {"page": "9" * 99}, {"page": "²"}):
+    for nonsense in (
+        {"show": "<b>"},
+        {"sort": "--rate"},
+        {"sort": "nothing"},
+        {"page": "-1"},
+        {"page": "9" * 99},
+        {"page": "²"},
+    ):
         assert Query.of(nonsense) == Query()
     assert len(Query.of({"q": "x" * 10_000}).text) == FILTER_MAX
 

@@ -66,7 +66,11 @@ def test_lost_trades_are_an_alarm_for_an_hour_and_said_ever_after(well):
     assert (lost(30).tone, lost(30).word) == ("bad", "Not whole")
     assert lost(30).text == "17 ids lost, the last 30 s ago. The journal below names each gap."
     later = lost(LOSS_FRESH_S + 3600)
-    assert (later.tone, later.word, later.text) == ("warn", "Whole again", "Whole for 2 h 0 min; before that 17 ids were lost.")
+    assert (later.tone, later.word, later.text) == (
+        "warn",
+        "Whole again",
+        "Whole for 2 h 0 min; before that 17 ids were lost.",
+    )
 
 
 def test_lost_trades_are_not_hidden_by_gaps_that_are_being_repaired(well):

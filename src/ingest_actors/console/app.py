@@ -33,8 +33,10 @@ SECURITY_HEADERS: Final = (
     (b"cache-control", b"no-store"),
     (
         b"content-security-policy",
-        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
-        b" base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+        (
+            b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+            b" base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+        ),
     ),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
@@ -72,10 +74,32 @@ def make_app(
             secrets to keep.
         details: tells of single streams, connections and gaps; None: the page does without.
     """
+    onlookers = Onlookers(View(status, details))
+    page = _Page(status, onlookers, instance=instance)
+
+    def guarded(answer: Answer) -> Answer:
+        async def asked(request: Request) -> Response | Events:
+            if token is not None and not _authorized(request.headers.get("authorization", ""), token):
+                wanted = {"www-authenticate": 'Basic realm="ingest_actors"'}
+                return PlainTextResponse("a token is needed\n", 401, wanted)
+            return await answer(request)
+
+        return asked
+
+    routes = [
+        *_open_to_all(status, heartbeat),
+        Route("/", guarded(page.page)),
+        Route("/events", guarded(page.events)),
+        Route("/assets/{name}", guarded(page.asset)),
+    ]
+    app = Starlette(routes=routes, middleware=[Middleware(_Guard)])
+    app.state.onlookers = onlookers
+    return app
+
+
+def _open_to_all(status: Callable[[], Status], heartbeat: Heartbeat) -> list[Route]:
+    """Health, readiness and metrics."""
     registry = metrics_registry(status)
-    view = View(status, details)
-    onlookers = Onlookers(view)
-    assets = {name: (resources.files(__package__) / "assets" / name).read_bytes() for name in ASSETS}
 
     async def healthz(_request: Request) -> Response:
         lag_s = heartbeat.lag_s()
@@ -91,43 +115,38 @@ def make_app(
         body, content_type = render_metrics(registry, request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type})
 
-    async def page(request: Request) -> Response:
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+
+
+class _Page:
+    """The page, and what belongs to it."""
+
+    def __init__(self, status: Callable[[], Status], onlookers: Onlookers, *, instance: str) -> None:
+        self._status = status
+        self._onlookers = onlookers
+        self._instance = instance
+        self._assets = {name: (resources.files(__package__) / "assets" / name).read_bytes() for name in ASSETS}
+
+    async def page(self, request: Request) -> Response:
+        """HTML for people, JSON for programs."""
         if "text/html" in request.headers.get("accept", ""):
             query = Query.of(request.query_params)
-            board, streams = await view.look(query)
-            return HTMLResponse(render_page(board, streams, query, instance=instance, version=package_version()))
+            board, streams = await self._onlookers.view.look(query)
+            page = render_page(board, streams, query, instance=self._instance, version=package_version())
+            return HTMLResponse(page)
         links = {"healthz": "/healthz", "readyz": "/readyz", "metrics": "/metrics"}
-        return JSONResponse({"instance": instance, **get_metrics(status()), "links": links})
+        return JSONResponse({"instance": self._instance, **get_metrics(self._status()), "links": links})
 
-    async def asset(request: Request) -> Response:
+    async def asset(self, request: Request) -> Response:
+        """A file that the page is made of."""
         name = request.path_params["name"]
-        if name not in assets:
+        if name not in self._assets:
             return PlainTextResponse("Not Found", 404)
-        return Response(assets[name], headers={"content-type": ASSETS[name]})
+        return Response(self._assets[name], headers={"content-type": ASSETS[name]})
 
-    async def events(request: Request) -> Response | Events:
-        return onlookers.answer(Query.of(request.query_params))
-
-    def guarded(answer: Answer) -> Answer:
-        async def asked(request: Request) -> Response | Events:
-            if token is not None and not _authorized(request.headers.get("authorization", ""), token):
-                wanted = {"www-authenticate": 'Basic realm="ingest_actors"'}
-                return PlainTextResponse("a token is needed\n", 401, wanted)
-            return await answer(request)
-
-        return asked
-
-    routes = [
-        Route("/healthz", healthz),
-        Route("/readyz", readyz),
-        Route("/metrics", metrics),
-        Route("/", guarded(page)),
-        Route("/events", guarded(events)),
-        Route("/assets/{name}", guarded(asset)),
-    ]
-    app = Starlette(routes=routes, middleware=[Middleware(_Guard)])
-    app.state.onlookers = onlookers
-    return app
+    async def events(self, request: Request) -> Response | Events:
+        """What has changed, as long as somebody looks."""
+        return self._onlookers.answer(Query.of(request.query_params))
 
 
 class _Guard:

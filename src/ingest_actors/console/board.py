@@ -279,7 +279,9 @@ def _latency(latency: Mapping[str, Histogram]) -> Table:
 
 
 def _topics(status: Status) -> Table:
-    rows: list[list[Cell]] = [[clipped(topic), count(records)] for topic, records in sorted(status.sink.records.items())]
+    rows: list[list[Cell]] = [
+        [clipped(topic), count(records)] for topic, records in sorted(status.sink.records.items())
+    ]
     queue = f"{count(status.sink.queue_records)} records ({size(status.sink.queue_bytes)}) wait for an acknowledgement"
     errors = f"; {count(status.sink.errors)} errors so far" if status.sink.errors else "; no error so far"
     return Table(rows, queue + errors + ".")

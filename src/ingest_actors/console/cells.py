@@ -91,13 +91,15 @@ def milliseconds(seconds: float | None) -> str:
 
 def size(count_bytes: float) -> str:
     """``12 KiB``, ``3.4 MiB``."""
-    if count_bytes < 1024:  # noqa: PLR2004
+    if count_bytes < _KIB:
         return f"{count_bytes:.0f} B"
-    for unit in ("KiB", "MiB", "GiB"):
-        count_bytes /= 1024
-        if count_bytes < 1024:  # noqa: PLR2004
-            break
-    return f"{count_bytes:.1f} {unit}" if count_bytes < 100 else f"{count_bytes:.0f} {unit}"  # noqa: PLR2004
+    power = min(max((int(count_bytes).bit_length() - 1) // 10, 1), len(_UNITS))
+    amount = count_bytes / _KIB**power
+    return f"{amount:.0f} {_UNITS[power - 1]}" if amount >= 100 else f"{amount:.1f} {_UNITS[power - 1]}"  # noqa: PLR2004
+
+
+_KIB: Final = 1024
+_UNITS: Final = ("KiB", "MiB", "GiB")
 
 
 def moment(ms: int) -> str:

@@ -1,7 +1,7 @@
 """Server-sent events: what has changed on the page, once a second, for as many onlookers as there is room for.
 
-Nothing is queued for anybody: who reads slowly is sent the newest picture when there is room again. An answer ends after
-`LIFE_S`, and the browser asks for another: so one that has vanished keeps its place no longer than that.
+Nothing is queued for anybody: who reads slowly is sent the newest picture when there is room again. An answer ends
+after `LIFE_S`, and the browser asks for another: so one that has vanished keeps its place no longer than that.
 """
 
 from __future__ import annotations
@@ -40,12 +40,13 @@ class Onlookers:
         view: what there is to be seen.
 
     Attributes:
+        view: as above.
         clients: how many there are.
         closing: set when the service ends: each is told, and its answer ends.
     """
 
     def __init__(self, view: View) -> None:
-        self._view = view
+        self.view = view
         self.clients = 0
         self.closing = trio.Event()
 
@@ -54,7 +55,7 @@ class Onlookers:
         if self.clients >= CLIENTS_MAX:
             text = f"{CLIENTS_MAX} pages are kept up to date already; close one, or load this one again by hand\n"
             return PlainTextResponse(text, 503, {"retry-after": "10"})
-        return Events(self, self._view, query)
+        return Events(self, self.view, query)
 
 
 class Events:

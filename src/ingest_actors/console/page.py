@@ -1,4 +1,4 @@
-"""The page for people, as HTML: whole without any script, and kept up to date by `assets/console.js` where there is one.
+"""The page for people, as HTML: whole without any script, and kept up to date by `assets/console.js` if there is one.
 
 Tables, captions and buttons stand here once; rows come from the board, and the script puts in the same.
 """
@@ -171,7 +171,8 @@ def _streams(page: Page, query: Query) -> str:
         "Next</button></nav>"
     )
     table = _table("streams", STREAMS, Table(page.rows, page.note), sort=query.sort)
-    return f'<section id="streams" aria-labelledby="h-streams"><h2 id="h-streams">Streams</h2>{form}{table}{pages}</section>\n'
+    head = '<section id="streams" aria-labelledby="h-streams"><h2 id="h-streams">Streams</h2>'
+    return f"{head}{form}{table}{pages}</section>\n"
 
 
 def _disabled(disabled: bool) -> str:  # noqa: FBT001 - one attribute

@@ -6,12 +6,12 @@ as long as the process lives: what is lost stays lost, but nobody need get up fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from ingest_actors.console.cells import CROWDED, FULL, clipped, count, milliseconds, size, span
 from ingest_actors.details import Details, GapSums
-from ingest_actors.status import Status
+from ingest_actors.status import ConnectionStatus, Status
 
 LOSS_FRESH_S: Final = 3600.0
 """How long a loss of trades counts as news."""
@@ -57,11 +57,17 @@ class Recent(NamedTuple):
 
     exchange_p50_s: float | None = None
     ack_p50_s: float | None = None
-    ack_p99_s: float | None = None
     restarted: str = ""
     """The actor that crashed last."""
     restarted_s: float | None = None
     """How long ago."""
+
+
+class _Trouble(NamedTuple):
+    tone: str
+    word: str
+    text: str
+    reasons: tuple[str, ...] = ()
 
 
 def overall(verdicts: Iterable[Verdict]) -> str:
@@ -71,51 +77,85 @@ def overall(verdicts: Iterable[Verdict]) -> str:
 
 def whole(status: Status, details: Details | None) -> Verdict:
     """Whether everything that was due is in the record."""
-    question = "Is my data whole?"
-
-    def answer(tone: str, word: str, text: str, *more: str) -> Verdict:
-        return Verdict("whole", question, tone, word, text, _bounded((*more, *notes)))
-
     sums = {} if details is None else dict(details.gap_sums())
-    everything = _sum(sums.values())
-    notes = _footnotes(status, everything)
+    if not status.total.received and not status.total.recovered:
+        found = _Trouble("idle", "Nothing yet", "Nothing was received so far.")
+    else:
+        found = next(iter(_defects(status, details, sums)))
+    notes = (*found.reasons, *_footnotes(status, _sum(sums.values())))
+    return Verdict("whole", "Is my data whole?", found.tone, found.word, found.text, _bounded(notes))
+
+
+class _Losses(NamedTuple):
+    """What will never come."""
+
+    ids: int
+    """Of trades and the like."""
+    ago_s: float
+    """How long ago that was last told, seconds."""
+    known: bool
+    """Whether that is known."""
+    books: GapSums
+
+    @property
+    def news(self) -> bool:
+        """Whether it is worth an alarm."""
+        return self.ids > 0 and self.ago_s < LOSS_FRESH_S
+
+
+def _losses(status: Status, sums: Mapping[str, GapSums]) -> _Losses:
+    books = _sum(entry for kind, entry in sums.items() if kind in BOOKS)
+    last_ms = max((entry.last_lost_ms for kind, entry in sums.items() if kind not in BOOKS), default=0)
+    ids = max(status.tallies.gap_ids_lost - books.ids_lost, 0)
+    return _Losses(ids, (status.at_ms - last_ms) / 1000, known=last_ms > 0, books=books)
+
+
+def _defects(status: Status, details: Details | None, sums: Mapping[str, GapSums]) -> Iterator[_Trouble]:
+    """What stands against it, the worst first; at the end, that nothing does."""
     difference = {kind: entry.difference for kind, entry in status.ledger.items() if entry.difference}
     if difference:
-        off = ", ".join(f"{kind}: {number:+,}" for kind, number in difference.items())
-        return answer("bad", "Miscounted", f"The ledger does not balance ({clipped(off)}): a defect of this program.")
-    if not status.total.received and not status.total.recovered:
-        return answer("idle", "Nothing yet", "Nothing was received so far.")
-    books = _sum(entry for kind, entry in sums.items() if kind in BOOKS)
-    lost = max(status.tallies.gap_ids_lost - books.ids_lost, 0)
-    lost_ms = max((entry.last_lost_ms for kind, entry in sums.items() if kind not in BOOKS), default=0)
-    lost_ago_s = (status.at_ms - lost_ms) / 1000
-    news = lost > 0 and lost_ago_s < LOSS_FRESH_S
+        off = clipped(", ".join(f"{kind}: {number:+,}" for kind, number in difference.items()))
+        yield _Trouble("bad", "Miscounted", f"The ledger does not balance ({off}): a defect of this program.")
+    losses = _losses(status, sums)
     if status.gaps_open:
         missing = "" if details is None else f": {_ids(details.ids_missing)} missing"
         text = f"{_gaps(status.gaps_open)} open{missing}, asked for again from the exchange."
-        if news:
-            return answer("bad", "Not whole", text, f"{_ids(lost)} lost for good, the last {span(lost_ago_s)} ago")
-        return answer("warn", "Being repaired", text)
-    if news:
-        text = f"{_ids(lost)} lost, the last {span(lost_ago_s)} ago. The journal below names each gap."
-        return answer("bad", "Not whole", text)
-    down = [c for c in status.connections if c.state != "open" and not c.on_trial]
+        if losses.news:
+            gone = f"{_ids(losses.ids)} lost for good, the last {span(losses.ago_s)} ago"
+            yield _Trouble("bad", "Not whole", text, (gone,))
+        yield _Trouble("warn", "Being repaired", text)
+    if losses.news:
+        text = f"{_ids(losses.ids)} lost, the last {span(losses.ago_s)} ago. The journal below names each gap."
+        yield _Trouble("bad", "Not whole", text)
+    down = _down(status)
     if down:
-        text = f"{len(down)} of {len(status.connections)} connections not open: what is missed shows when they are back."
-        return answer("warn", "Whole so far", text)
-    if lost:
-        since = "" if not lost_ms else f" for {span(lost_ago_s)}"
-        return answer("warn", f"Whole{since and ' again'}", f"Whole{since}; before that {_ids(lost)} were lost.")
-    if books.ids_lost:
-        ago_s = (status.at_ms - books.last_lost_ms) / 1000
-        text = f"Every trade is there. {count(books.ids_lost)} book updates were lost, the last {span(ago_s)} ago."
-        return answer(
-            "warn" if ago_s < LOSS_FRESH_S else "good", "Whole but for books", text,
-            "after each such hole a book snapshot is written, from which readers go on",
-        )  # fmt: skip
+        text = (
+            f"{len(down)} of {len(status.connections)} connections not open: what is missed shows when they are back."
+        )
+        yield _Trouble("warn", "Whole so far", text)
+    yield from _old_losses(status, losses)
     if status.total.dead_lettered:
-        return answer("warn", "Whole but for dead letters", "Every id is there; some events could not be read.")
-    return answer("good", "Whole", "Every id that was due is in the record.")
+        yield _Trouble("warn", "Whole but for dead letters", "Every id is there; some events could not be read.")
+    yield _Trouble("good", "Whole", "Every id that was due is in the record.")
+
+
+def _old_losses(status: Status, losses: _Losses) -> Iterator[_Trouble]:
+    """What nobody need get up for."""
+    if losses.ids:
+        since = f"Whole for {span(losses.ago_s)}; before that" if losses.known else "At some time"
+        yield _Trouble("warn", "Whole again", f"{since} {_ids(losses.ids)} were lost.")
+    if losses.books.ids_lost:
+        ago_s = (status.at_ms - losses.books.last_lost_ms) / 1000
+        text = (
+            f"Every trade is there. {count(losses.books.ids_lost)} book updates were lost, the last {span(ago_s)} ago."
+        )
+        then = "after each such hole a book snapshot is written, from which readers go on"
+        yield _Trouble("warn" if ago_s < LOSS_FRESH_S else "good", "Whole but for books", text, (then,))
+
+
+def _down(status: Status) -> list[ConnectionStatus]:
+    """Planned connections that are not open."""
+    return [connection for connection in status.connections if connection.state != "open" and not connection.on_trial]
 
 
 def _footnotes(status: Status, sums: GapSums) -> list[str]:
@@ -138,7 +178,8 @@ def fresh(status: Status, details: Details | None, recent: Recent = Recent()) ->
     """Whether what is in Kafka is of now."""
     question = "Is it fresh?"
     found = sorted(_troubles(status, recent), key=lambda trouble: -SEVERITY.index(trouble.tone))
-    reasons = _bounded(reason for trouble in found for reason in trouble.reasons)
+    more = [trouble.text for trouble in found[1:]]
+    reasons = _bounded((*(reason for trouble in found for reason in trouble.reasons), *more))
     newest_s = _newest_s(status)
     newest = "Nothing was received so far." if newest_s is None else f"The newest event came {span(newest_s)} ago."
     if details is not None and details.draining:
@@ -155,22 +196,25 @@ def fresh(status: Status, details: Details | None, recent: Recent = Recent()) ->
     return Verdict("fresh", question, "good", "Fresh", newest)
 
 
-class _Trouble(NamedTuple):
-    tone: str
-    word: str
-    text: str
-    reasons: tuple[str, ...] = ()
-
-
-def _troubles(status: Status, recent: Recent) -> Iterable[_Trouble]:
+def _troubles(status: Status, recent: Recent) -> Iterator[_Trouble]:
     """What stands against it; of the same weight, what comes first here is said first."""
-    down = [c for c in status.connections if c.state != "open" and not c.on_trial]
+    yield from _of_links(status)
+    yield from _of_flow(status, recent)
+    yield from _of_streams(status)
+    if recent.restarted_s is not None and recent.restarted_s < RESTARTED_S:
+        ago = span(recent.restarted_s)
+        text = f"The {recent.restarted} crashed {ago} ago and was started again; that loses nothing."
+        yield _Trouble("warn", "Unsteady", text)
+
+
+def _of_links(status: Status) -> Iterator[_Trouble]:
+    """Kafka and the exchange: are they there?"""
+    if not status.sink.reachable:
+        yield _Trouble("bad", "Kafka is away", _waiting(status), (_cause(status),))
+    down = _down(status)
     reasons = tuple(
         f"{c.name} is {c.state}" + (f", after {c.failures} failures in a row" if c.failures else "") for c in down
     )
-    newest_s = _newest_s(status)
-    if not status.sink.reachable:
-        yield _Trouble("bad", "Kafka is away", _waiting(status), (_cause(status),))
     if not status.connections:
         yield _Trouble("bad", "Not connected", "No connection is planned yet.")
     elif len(down) == len(status.connections):
@@ -178,7 +222,12 @@ def _troubles(status: Status, recent: Recent) -> Iterable[_Trouble]:
     elif down:
         text = f"{len(down)} of {len(status.connections)} connections not open."
         yield _Trouble("bad", "Partly connected", text, reasons)
-    if newest_s is not None and newest_s >= OLD_S and not down:
+
+
+def _of_flow(status: Status, recent: Recent) -> Iterator[_Trouble]:
+    """Does it come, and in time?"""
+    newest_s = _newest_s(status)
+    if newest_s is not None and newest_s >= OLD_S and not _down(status):
         yield _Trouble("bad" if newest_s >= STALE_S else "warn", "Stale", "Connected, but nothing comes.")
     full = [box for box in status.mailboxes if box.fill_ratio >= CROWDED]
     if full and status.sink.reachable:
@@ -188,16 +237,18 @@ def _troubles(status: Status, recent: Recent) -> Iterable[_Trouble]:
     if recent.exchange_p50_s is not None and recent.exchange_p50_s >= LATE_S:
         text = f"Events come {span(recent.exchange_p50_s)} after the exchange made them, or the clocks differ by that."
         yield _Trouble("warn", "Late", text)
+
+
+def _of_streams(status: Status) -> Iterator[_Trouble]:
+    """Are all there, and do they bring something?"""
+    wanted = count(status.streams_wanted)
     if status.streams_silent:
-        text = f"{count(status.streams_silent)} of {count(status.streams_wanted)} streams should flow and are silent."
+        text = f"{count(status.streams_silent)} of {wanted} streams should flow and are silent."
         yield _Trouble("warn", "Partly silent", text)
     unlisted = status.streams_wanted - status.streams_listed
     if unlisted > 0:
-        text = f"{count(unlisted)} of {count(status.streams_wanted)} wanted streams are not listed by the exchange."
+        text = f"{count(unlisted)} of {wanted} wanted streams are not listed by the exchange."
         yield _Trouble("warn", "Partly unlisted", text)
-    if recent.restarted_s is not None and recent.restarted_s < RESTARTED_S:
-        text = f"The {recent.restarted} crashed {span(recent.restarted_s)} ago and was started again; that loses nothing."
-        yield _Trouble("warn", "Unsteady", text)
 
 
 def _waiting(status: Status) -> str:

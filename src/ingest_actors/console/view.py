@@ -80,9 +80,8 @@ class View:
             crashes = (entry for entry in self._details.happenings() if entry.name == "actor_restarted")
             restarted = max(crashes, key=lambda entry: entry.at_ms, default=None)
         return Recent(
-            exchange_p50_s=exchange and exchange.quantile(0.5),
-            ack_p50_s=ack and ack.quantile(0.5),
-            ack_p99_s=ack and ack.quantile(0.99),
+            exchange_p50_s=None if exchange is None else exchange.quantile(0.5),
+            ack_p50_s=None if ack is None else ack.quantile(0.5),
             restarted="" if restarted is None else _actor_of(restarted.text),
             restarted_s=None if restarted is None else (status.at_ms - restarted.at_ms) / 1000,
         )

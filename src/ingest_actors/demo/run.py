@@ -126,7 +126,12 @@ async def _run_in_company(
         if obey_signals is not None:
             await nursery.start(partial(obey_signals, stop=service.stop, cancel=service.cancel))
         http = partial(
-            serve_http, service.status, details=service.details, host="127.0.0.1", port=options.http_port, instance="demo"
+            serve_http,
+            service.status,
+            details=service.details,
+            host="127.0.0.1",
+            port=options.http_port,
+            instance="demo",
         )
         addresses = Addresses(
             ws_url=settings.binance_ws_url[0],

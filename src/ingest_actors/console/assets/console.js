@@ -5,9 +5,13 @@ const OLD_S = 15; // nothing was heard for so long: what is shown is old
 const RETRY_MS = 5000; // until the next attempt after the service has refused one
 const TYPING_MS = 250; // a filter is sent when nobody has typed for so long
 
+const TREND_S = 120; // that the line under the first figure reaches back
+const SVG = "http://www.w3.org/2000/svg";
+
 const root = document.documentElement;
 const byId = (id) => document.getElementById(id);
 const form = byId("filter");
+const trend = [];
 let source = null;
 let heardAt = Date.now();
 let ended = "";
@@ -51,6 +55,28 @@ function showFigures(figures) {
     put(box.children[2], more);
     tone(box, mood);
   });
+  showTrend(byId("figures").firstElementChild, Number(figures[0][1].replaceAll(",", "")));
+}
+
+function showTrend(box, value) {
+  const now = Date.now();
+  trend.push([now, value]);
+  while (trend.length > 2 && trend[1][0] < now - TREND_S * 1000) trend.shift();
+  const top = Math.max(...trend.map((point) => point[1]), 1);
+  const x = (at) => (100 * (1 - (now - at) / 1000 / TREND_S)).toFixed(1);
+  const y = (one) => (23 - (22 * one) / top).toFixed(1);
+  const points = trend.map(([at, one]) => `${x(at)},${y(one)}`);
+  let line = box.querySelector("polyline");
+  if (!line) {
+    const picture = document.createElementNS(SVG, "svg");
+    picture.setAttribute("viewBox", "0 0 100 24");
+    picture.setAttribute("preserveAspectRatio", "none");
+    line = picture.appendChild(document.createElementNS(SVG, "polyline"));
+    const place = box.appendChild(document.createElement("dd"));
+    place.setAttribute("aria-hidden", "true");
+    place.append(picture);
+  }
+  line.setAttribute("points", points.join(" "));
 }
 
 function showCell(element, cell) {
