@@ -160,7 +160,7 @@ async def test_who_only_asks_for_the_head_is_not_sent_events(serve):
 
 async def test_onlookers_are_told_of_the_end_and_delay_it_by_nothing(status, made_up):
     heard = []
-    async with trio.open_nursery() as nursery, trio.open_nursery() as listeners:
+    async with trio.open_nursery() as listeners, trio.open_nursery() as nursery:
         serve = partial(serve_http, host="127.0.0.1", port=0, instance="x", details=made_up)
         url = await nursery.start(partial(serve, lambda: status))
 

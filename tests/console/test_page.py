@@ -69,7 +69,7 @@ async def test_it_begins_with_the_two_answers(page, autojump_clock):
     tree = await page()
     assert tree.text_of("h1") == ["binance-ingest"]
     assert tree.text_of("h2")[:3] == ["Is my data whole?", "Is it fresh?", "Streams"]
-    assert tree.text_of("title") == ["Being repaired, Partly silent – binance-ingest"]
+    assert tree.text_of("title") == ["Being repaired, Behind – binance-ingest"]
 
 
 async def test_everything_that_was_promised_is_there(page, autojump_clock):

@@ -56,14 +56,14 @@ async def test_what_needs_attention_comes_first(survey, made_up, autojump_clock)
     assert names(survey.page(Query(show="gaps"))) == [NAMES[3]]
 
 
-async def test_a_filter_finds_names_types_and_connections(survey):
+async def test_a_filter_finds_names_types_and_connections(survey, autojump_clock):
     assert names(survey.page(Query("BTC"))) == ["btcusdt@depth@100ms", "btcusdt@trade"]
     assert len(survey.page(Query("trade")).rows) == 3
     assert len(survey.page(Query("ws-1")).rows) == 6
     assert survey.page(Query("nothing of that name")).note == "No stream fits the filter."
 
 
-async def test_sorting_goes_both_ways(survey):
+async def test_sorting_goes_both_ways(survey, autojump_clock):
     assert names(survey.page(Query(sort="symbol"))) == sorted(NAMES)
     assert names(survey.page(Query(sort="-symbol"))) == sorted(NAMES, reverse=True)
 
@@ -95,7 +95,7 @@ async def test_looking_lets_others_run_in_between(autojump_clock):
     assert turns >= 4
 
 
-async def test_there_is_one_survey_in_a_while_however_many_look(survey, made_up):
+async def test_there_is_one_survey_in_a_while_however_many_look(survey, made_up, autojump_clock):
     async with trio.open_nursery() as nursery:
         for _ in range(20):
             nursery.start_soon(survey.refresh)
@@ -107,7 +107,7 @@ async def test_there_is_one_survey_in_a_while_however_many_look(survey, made_up)
     assert made_up.looks == 2
 
 
-async def test_a_rate_is_how_far_the_ids_went(survey, made_up):
+async def test_a_rate_is_how_far_the_ids_went(survey, made_up, autojump_clock):
     await trio.sleep(SURVEY_S)
     made_up.streams_now[0] = stream_detail(NAMES[0], next_id=1000 + 50)
     made_up.streams_now[1] = stream_detail(NAMES[1], next_id=1000 + 4000, by_ones=False)
@@ -119,13 +119,13 @@ async def test_a_rate_is_how_far_the_ids_went(survey, made_up):
     assert rates[NAMES[2]] == "every 12 s"
 
 
-async def test_the_rows_that_are_shown_are_of_now(survey, made_up):
+async def test_the_rows_that_are_shown_are_of_now(survey, made_up, autojump_clock):
     made_up.streams_now[0] = stream_detail(NAMES[0], state="silent", age_s=70.0)
     row = survey.page(Query("btcusdt@trade")).rows[0]
     assert row[2:4] == [Toned("silent", "bad"), "70 s"]
 
 
-async def test_what_was_long_ago_says_nothing_of_now(survey, made_up):
+async def test_what_was_long_ago_says_nothing_of_now(survey, made_up, autojump_clock):
     await trio.sleep(3600)
     made_up.streams_now[0] = stream_detail(NAMES[0], next_id=1_000_000)
     await survey.refresh()

@@ -4,7 +4,7 @@ import pytest
 from looked_at import NOW_MS, MadeUp
 
 from ingest_actors.console.verdict import LOSS_FRESH_S, REASONS_MAX, Recent, fresh, overall, whole
-from ingest_actors.details import GapSums
+from ingest_actors.details import GapSums, Happening
 from ingest_actors.ledger import LedgerEntry
 from ingest_actors.protocols import SpoolStatus
 from ingest_actors.status import MailboxStatus, Tallies
@@ -38,7 +38,7 @@ def test_a_service_to_which_nothing_has_happened_is_whole_and_fresh(well):
         ("good", "Whole", ()),
         ("good", "Fresh", ()),
     ]
-    assert answers[1].text == "The newest event came 0.3 s ago; events are in Kafka 4.2 ms after they are handed over."
+    assert answers[1].text == "The newest event came just now; events are in Kafka 4.2 ms after they are handed over."
     assert overall(answers) == "good"
 
 
@@ -96,6 +96,14 @@ def test_while_a_connection_is_down_nobody_says_whole(well, make_connection):
     assert answer.reasons == ("ws-2 is waiting, after 3 failures in a row",)
 
 
+def test_why_a_connection_could_not_be_opened_is_said_first(well, make_connection):
+    text = "connection=ws-1 cause=HTTP 503 Service Unavailable hint=worth trying again later failures=2"
+    made_up = MadeUp(happenings_now=[Happening(NOW_MS - 5000, "websocket_connection_failed", text)])
+    answer = fresh(well(connections=(make_connection("ws-1", "waiting"),)), made_up)
+    assert answer.reasons == ("HTTP 503 Service Unavailable: worth trying again later", "ws-1 is waiting")
+    assert fresh(well(), made_up).reasons == ()
+
+
 def test_a_ledger_that_does_not_balance_is_the_worst(well):
     answer = whole(well(ledger={"trade": LedgerEntry(received=5, delivered=3)}), MadeUp())
     assert (answer.tone, answer.word) == ("bad", "Miscounted")
@@ -118,7 +126,7 @@ def test_kafka_away_tells_where_the_events_wait(well, make_sink_status):
     sink = make_sink_status(reachable=False, detail="connection refused")
     answer = fresh(well(sink=sink, total=total), MadeUp())
     assert (answer.tone, answer.word) == ("bad", "Kafka is away")
-    assert answer.text == "60 events wait in memory. The newest event came 0.3 s ago."
+    assert answer.text == "60 events wait in memory. The newest event came just now."
     assert answer.reasons == ("Kafka: connection refused",)
     full = well(sink=sink, total=total, mailboxes=(MailboxStatus("batches", 95, 100, 0, 10),))
     assert "nothing more is read: the exchange may hang up" in fresh(full, MadeUp()).text

@@ -126,7 +126,7 @@ def make_board(
         tables["happenings"] = _happenings(details, status.at_ms)
     return Board(
         moment(status.at_ms),
-        f"{moment(status.started_at_ms)}, for {span((status.at_ms - status.started_at_ms) / 1000)}",
+        moment(status.started_at_ms),
         overall(verdicts),
         verdicts,
         _figures(status, details, latency.get("ack")),

@@ -191,7 +191,7 @@ def _table(key: str, frame: Frame, table: Table, *, sort: str = "") -> str:
     rows = "".join(_row(row, frame.columns) for row in table.rows)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-labelledby="h-{key}"><table id="table-{key}">'
-        f'<caption>{escape(frame.caption)} <span class="note">{escape(table.note)}</span></caption>'
+        f'<caption><span>{escape(frame.caption)}</span> <span class="note">{escape(table.note)}</span></caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 

@@ -236,7 +236,7 @@ def _cells(row: Row) -> list[Cell]:
 
 
 def _rate_text(row: Row) -> str:
-    if row.per_s is None:
+    if row.per_s is None or row.stream.state == "waiting":
         return "–"
     if row.stream.next_id is None:
         gap_s = row.stream.gap_s

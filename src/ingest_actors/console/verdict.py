@@ -179,9 +179,10 @@ def fresh(status: Status, details: Details | None, recent: Recent = Recent()) ->
     question = "Is it fresh?"
     found = sorted(_troubles(status, recent), key=lambda trouble: -SEVERITY.index(trouble.tone))
     more = [trouble.text for trouble in found[1:]]
-    reasons = _bounded((*(reason for trouble in found for reason in trouble.reasons), *more))
+    said = (reason for trouble in found for reason in trouble.reasons)
+    reasons = _bounded((*_last_failure(status, details), *said, *more))
     newest_s = _newest_s(status)
-    newest = "Nothing was received so far." if newest_s is None else f"The newest event came {span(newest_s)} ago."
+    newest = "Nothing was received so far." if newest_s is None else f"The newest event came {_ago(newest_s)}."
     if details is not None and details.draining:
         text = f"The service was asked to stop; {count(status.total.in_flight)} events are on their way to Kafka."
         return Verdict("fresh", question, "idle", "Stopping", text, reasons)
@@ -273,6 +274,22 @@ def _newest_s(status: Status) -> float | None:
     """Seconds since anything was received; None: nothing was."""
     newest_ms = max(status.tallies.last_event_ms.values(), default=None)
     return None if newest_ms is None else max(0, status.at_ms - newest_ms) / 1000
+
+
+def _ago(seconds: float) -> str:
+    return "just now" if seconds < 1 else f"{span(seconds)} ago"
+
+
+def _last_failure(status: Status, details: Details | None) -> tuple[str, ...]:
+    """Why a connection could not be opened, while one is not: what the log said last, within a minute or so."""
+    if details is None or not _down(status):
+        return ()
+    failures = (entry for entry in details.happenings() if entry.name == "websocket_connection_failed")
+    last = max(failures, key=lambda entry: entry.at_ms, default=None)
+    if last is None or status.at_ms - last.at_ms > STALE_S * 1000:
+        return ()
+    cause = last.text.partition("cause=")[2].partition(" failures=")[0]
+    return (cause.replace(" hint=", ": "),) if cause else ()
 
 
 def _sum(entries: Iterable[GapSums]) -> GapSums:
