@@ -14,6 +14,7 @@ from ingest_actors.announce import Announcer
 from ingest_actors.binance.resume import Mark, Place, ResumeState
 from ingest_actors.bounds import Bounds
 from ingest_actors.checks import reload_problems, start_problems
+from ingest_actors.details import Details
 from ingest_actors.errors import ActorFailed, IngestError, SettingsError, SinkUnreachable
 from ingest_actors.kafka.opening import open_sink
 from ingest_actors.ledger import LedgerEntry
@@ -209,6 +210,11 @@ class Service:
     def status(self) -> Status:
         """A picture of the service right now."""
         return self._topology.overview.status()
+
+    @property
+    def details(self) -> Details:
+        """What can be told of its streams, connections and gaps, one by one."""
+        return self._topology.closeup
 
     def streams(self) -> dict[str, tuple[str, ...]]:
         """What each planned connection carries, by its name."""

@@ -39,6 +39,7 @@ from ingest_actors.binance.stream_table import UNPARSED, EventKind, Repair, Stre
 from ingest_actors.binance.stream_watch import StreamWatch
 from ingest_actors.bounds import Bounds
 from ingest_actors.burial import bury_event, bury_frame
+from ingest_actors.closeup import Closeup
 from ingest_actors.errors import SettingsError
 from ingest_actors.messages import EventBatch, FrameBatch
 from ingest_actors.network import Network, streams_under_patterns
@@ -75,6 +76,7 @@ class Topology:
         letters: makes dead letters.
         sources: the actors that talk to the exchange.
         line: the actors; what to stop.
+        closeup: what can be told of its parts, one by one.
     """
 
     def __init__(
@@ -162,6 +164,16 @@ class Topology:
             rng=rng,
         )
         self.line = Line(drain_timeout_s=settings.shutdown_timeout_seconds)
+        self.closeup = Closeup(
+            self.overview.fleet,
+            watched=self.overview.streams,
+            heard=self._parser.heard,
+            continuity=self._continuity,
+            clock_ms=clock_ms,
+            draining=lambda: self.line.draining,
+            buffer_bytes_max=settings.buffer_max_bytes,
+        )
+        announce.add(self.closeup)
 
     def resume(self, marks: Mapping[Place, Mark], away_s: float | None) -> None:
         """Go on where an earlier process ended; before `run`.
@@ -327,6 +339,7 @@ class Topology:
         if state is State.OPEN:
             tallies.gaps[gap.reason] += 1
         tallies.gap_ids_lost += gap.lost if state is State.LOST else 0
+        self.closeup.note(gap, state)
         name = {State.OPEN: "gap_opened", State.CLOSED: "gap_closed", State.LOST: "gap_lost"}[state]
         self._announce(
             name,

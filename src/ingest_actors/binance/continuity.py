@@ -140,6 +140,10 @@ class Continuity:
             self._set_deadline(series)
         self._leaving.ring()
 
+    def known(self, stream: str) -> Series | None:
+        """The series of a stream; None when nothing has begun one."""
+        return self._register.get(stream)
+
     def waits(self, streams: Iterable[str]) -> bool:
         """Whether anything of these streams waits for something that is missing before it."""
         return any(series.sequence.held for name in streams if (series := self._register.get(name)))

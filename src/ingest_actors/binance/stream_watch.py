@@ -100,6 +100,10 @@ class StreamWatch:
         """How many streams are known."""
         return len(self._streams)
 
+    def get(self, name: str) -> WatchedStream | None:
+        """What is known of a stream; None before it was looked at."""
+        return self._streams.get(name)
+
     @property
     def silent(self) -> int:
         """Streams that should flow and do not."""

@@ -84,6 +84,7 @@ async def _run_with_company(
                 partial(
                     serve_http,
                     service.status,
+                    details=service.details,
                     host=settings.http_host,
                     port=settings.http_port,
                     token=settings.http_token.get_secret_value() if settings.http_token else None,

@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 import trio
 
 from ingest_actors.console.heartbeat import Heartbeat
+from ingest_actors.details import Details
 from ingest_actors.errors import HttpUnavailable
 from ingest_actors.logs import get_logger
 from ingest_actors.status import Status
@@ -33,6 +34,7 @@ async def serve_http(
     port: int,
     token: str | None = None,
     instance: str,
+    details: Details | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
     """Serve health, metrics and the page until cancelled; for `nursery.start`, which returns the URL.
@@ -43,6 +45,7 @@ async def serve_http(
         port: 0 = any free one.
         token: guards the page; never health and metrics.
         instance: the service's name, for people.
+        details: tells of single streams, connections and gaps; None: the page does without.
         task_status: started with the URL as soon as connections are accepted.
 
     Raises:
@@ -62,7 +65,7 @@ async def serve_http(
                     # It takes a tenth of a second to import, which whoever starts the service need not wait for. Those
                     # who connect meanwhile wait in the backlog, and nowhere longer than that.
                     server = await trio.to_thread.run_sync(import_module, _SERVER)
-                    app = app or server.make_app(status, heartbeat, instance=instance, token=token)
+                    app = app or server.make_app(status, heartbeat, instance=instance, token=token, details=details)
                     await server.serve_until_cancelled(app, sockets)
                 except Exception as error:
                     log.exception("http_server_failed", error=repr(error), restart_s=RESTART_S)

@@ -1,103 +1,233 @@
-"""A plain page for people: does it run, does the ledger balance, which connections are open. No script, no assets."""
+"""The page for people, as HTML: whole without any script, and kept up to date by `assets/console.js` if there is one.
+
+Tables, captions and buttons stand here once; rows come from the board, and the script puts in the same.
+"""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from html import escape
-from typing import Final
+from typing import Final, NamedTuple
 
-from ingest_actors.ledger import LedgerEntry
-from ingest_actors.status import ConnectionStatus, Status
+from ingest_actors.console.board import LEDGER_COLUMNS, Board, Figure, Table
+from ingest_actors.console.cells import CROWDED, FULL, Cell, Meter, Toned
+from ingest_actors.console.survey import SHOWN, Page, Query
+from ingest_actors.console.verdict import Verdict
 
 REFRESH_S: Final = 5
+"""How often a browser without scripts loads the page again."""
 
-STYLE: Final = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem}"
-    "body{color:#1b1f24;background:#fff}"
-    "h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}"
-    "table{border-collapse:collapse;width:100%}caption{text-align:left;color:#57606a}"
-    "th,td{padding:.25rem .6rem;border-bottom:1px solid #d0d7de;text-align:right}"
-    "th:first-child,td:first-child{text-align:left}tfoot td{font-weight:600}"
-    ".good{color:#116329}.bad{color:#a40e26;font-weight:600}"
-    "@media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}th,td{border-color:#30363d}"
-    ".good{color:#56d364}.bad{color:#ff7b72}caption{color:#8b949e}}"
+
+class Column(NamedTuple):
+    """One column of a table."""
+
+    name: str
+    number: bool = False
+    sort: str = ""
+    """What it is sorted by when its button is pressed; empty: it has none."""
+
+
+class Frame(NamedTuple):
+    """A table but for its rows."""
+
+    heading: str
+    caption: str
+    columns: tuple[Column, ...]
+
+
+STREAMS: Final = Frame(
+    "Streams",
+    "One row for each symbol and stream. Newest: how long ago it last brought something.",
+    (
+        Column("Symbol", sort="symbol"),
+        Column("Stream", sort="type"),
+        Column("State", sort="state"),
+        Column("Newest", number=True, sort="-newest"),
+        Column("Rate", number=True, sort="-rate"),
+        Column("Gaps open", number=True, sort="-open"),
+        Column("Closed", number=True, sort="-closed"),
+        Column("Ids lost", number=True, sort="-lost"),
+        Column("Connection", sort="connection"),
+    ),
 )
-STYLE_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-"""For the content security policy, which allows this style sheet and nothing else."""
 
-LEDGER_COLUMNS: Final = (
-    "received", "backfilled", "recovered", "delivered", "dead_lettered", "duplicates", "spooled", "in_flight",
-)  # fmt: skip
-
-
-def render_page(status: Status, *, instance: str) -> str:
-    """The page as HTML. Whatever comes from outside (names, addresses, causes) is escaped."""
-    reasons = status.unready()
-    flowing = "" if status.streams_flowing is None else f", {status.streams_flowing} are flowing"
-    verdict = (
-        "<p class=good>Ready: every connection is open and Kafka accepts.</p>"
-        if not reasons
-        else "<p class=bad>Not ready:</p><ul>" + "".join(f"<li>{escape(reason)}" for reason in reasons) + "</ul>"
-    )
-    return (
-        f"<!doctype html><html lang=en><head><meta charset=utf-8><title>{escape(instance)}</title>"
-        f"<meta name=viewport content='width=device-width'><meta http-equiv=refresh content={REFRESH_S}>"
-        f"<style>{STYLE}</style></head><body><h1>{escape(instance)}</h1>{verdict}"
-        f"<p>Up since {_time(status.started_at_ms)}; as of {_time(status.at_ms)}."
-        f" {status.streams_listed} of {status.streams_wanted} wanted streams are listed by the exchange{flowing}.</p>"
-        f"<h2>Ledger</h2>{_ledger(status)}<h2>Connections</h2>{_connections(status.connections)}"
-        "<p><a href=/metrics>/metrics</a>, <a href=/healthz>/healthz</a>, <a href=/readyz>/readyz</a></p>"
-        "</body></html>"
-    )
-
-
-def _ledger(status: Status) -> str:
-    difference = {kind: entry.difference for kind, entry in status.ledger.items() if entry.difference}
-    verdict = (
-        "<span class=good>It balances.</span>"
-        if not difference
-        else f"<span class=bad>It does not balance: {escape(str(difference))}</span>"
-    )
-    rows = [_ledger_row(kind, entry, status.rates.get(kind, 0.0)) for kind, entry in sorted(status.ledger.items())]
-    head = ("event type", *(column.replace("_", " ") for column in LEDGER_COLUMNS), "events/s")
-    total = _ledger_row("total", status.total, sum(status.rates.values()))
-    caption = f"Events. Received + backfilled + recovered = all the others. {verdict}"
-    return _table(caption, head, rows, total)
-
-
-def _ledger_row(name: str, entry: LedgerEntry, rate: float) -> Sequence[str]:
-    return (name, *(f"{getattr(entry, column):,}" for column in LEDGER_COLUMNS), f"{rate:,.1f}")
-
-
-def _connections(connections: Iterable[ConnectionStatus]) -> str:
-    rows = [
+FRAMES: Final = {
+    "connections": Frame(
+        "Connections",
+        "To the exchange. Each is replaced, overlapping, before it grows too old.",
         (
-            connection.name,
-            connection.url,
-            connection.state,
-            f"{connection.acknowledged} of {connection.streams}",
-            "-" if connection.opened_at_ms is None else _time(connection.opened_at_ms),
-            str(connection.failures),
-        )
-        for connection in connections
-    ]
-    return _table("", ("name", "address", "state", "streams acknowledged", "open since", "failures in a row"), rows)
+            Column("Name"), Column("State"), Column("Subscribed", number=True), Column("Age", number=True),
+            Column("Replaced", number=True), Column("Last data", number=True), Column("Failures", number=True),
+            Column("Address"),
+        ),
+    ),
+    "kinds": Frame(
+        "Ledger by event type",
+        "Events. Received + backfilled + recovered = delivered + dead letters + duplicates + spooled + in flight.",
+        (
+            Column("Event type"), Column("A second", number=True), Column("Newest", number=True),
+            *(Column(column.replace("_", " ").replace("dead lettered", "dead letters").capitalize(), number=True)
+              for column in LEDGER_COLUMNS),
+            Column("Ids lost", number=True),
+        ),
+    ),
+    "journal": Frame(
+        "Gap journal",
+        "The last records, newest first; all of them are in Kafka.",
+        (
+            Column("Time, UTC"), Column("State"), Column("Stream"), Column("Missing", number=True),
+            Column("Recovered", number=True), Column("Why"), Column("Ids"),
+        ),
+    ),
+    "happenings": Frame(
+        "What happened lately",
+        "The last lines of the log, newest first.",
+        (Column("Time, UTC"), Column("What"), Column("About")),
+    ),
+    "mailboxes": Frame(
+        "Mailboxes",
+        "What waits between the actors. A full one holds up whoever fills it.",
+        (Column("Mailbox"), Column("Fill"), Column("Items", number=True), Column("Memory", number=True)),
+    ),
+    "latency": Frame(
+        "Latency",
+        "Over the last minute.",
+        (Column("From, to"), Column("Half within", number=True), Column("99 % within", number=True)),
+    ),
+    "topics": Frame("Kafka", "Records acknowledged.", (Column("Topic"), Column("Records", number=True))),
+    "actors": Frame("Actors", "In the order of the data.", (Column("Actor"), Column("Restarts", number=True))),
+}  # fmt: skip
+"""In the order of the page."""
 
 
-def _table(caption: str, head: Iterable[str], rows: Iterable[Iterable[str]], total: Iterable[str] = ()) -> str:
-    foot = f"<tfoot>{_row(total)}</tfoot>" if total else ""
+def title_of(verdicts: Iterable[Verdict], instance: str) -> str:
+    """What the browser's tab says."""
+    return f"{', '.join(verdict.word for verdict in verdicts)} – {instance}"
+
+
+def render_page(board: Board, streams: Page | None, query: Query, *, instance: str, version: str) -> str:
+    """The page as HTML. Whatever comes from outside (names, addresses, causes) is escaped."""
+    name = escape(instance)
+    shown = "" if streams is None else _streams(streams, query)
+    sections = "".join(_section(key, FRAMES[key], board.tables[key]) for key in FRAMES if key in board.tables)
     return (
-        f"<table><caption>{caption}</caption><thead><tr>{''.join(f'<th scope=col>{escape(name)}' for name in head)}"
-        f"</thead><tbody>{''.join(_row(row) for row in rows)}</tbody>{foot}</table>"
+        f'<!doctype html>\n<html lang="en" data-tone="{board.tone}" data-instance="{name}">\n<head>\n'
+        f'<meta charset="utf-8">\n<title>{escape(title_of(board.verdicts, instance))}</title>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        '<link rel="stylesheet" href="/assets/console.css">\n'
+        f'<link rel="icon" id="icon" type="image/svg+xml" href="/assets/{board.tone}.svg">\n'
+        '<script type="module" src="/assets/console.js"></script>\n'
+        f'<noscript><meta http-equiv="refresh" content="{REFRESH_S}"></noscript>\n</head>\n<body>\n'
+        '<a class="skip" href="#main">Skip to the answers</a>\n'
+        f"<header><h1>{name}</h1>"
+        f'<p id="live" data-tone="idle">As of <time id="at">{escape(board.at)}</time></p>'
+        f"<p>Version {escape(version)}, up since {escape(board.since)}</p></header>\n"
+        f'<main id="main" tabindex="-1">\n<div class="verdicts">{"".join(map(_verdict, board.verdicts))}</div>\n'
+        f'<dl class="figures" id="figures">{"".join(map(_figure, board.figures))}</dl>\n'
+        f'{shown}<div class="sections">{sections}</div>\n</main>\n'
+        '<footer><nav aria-label="For programs"><a href="/metrics">Metrics</a> <a href="/healthz">Health</a> '
+        '<a href="/readyz">Readiness</a></nav></footer>\n</body>\n</html>\n'
     )
 
 
-def _row(cells: Iterable[str]) -> str:
-    return "<tr>" + "".join(f"<td>{escape(cell)}" for cell in cells)
+def _verdict(verdict: Verdict) -> str:
+    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in verdict.reasons)
+    return (
+        f'<section class="verdict" id="{verdict.key}" data-tone="{verdict.tone}" aria-labelledby="{verdict.key}-q">'
+        f'<h2 id="{verdict.key}-q">{escape(verdict.question)}</h2>'
+        f'<p class="word" aria-live="polite">{escape(verdict.word)}</p>'
+        f'<p class="text">{escape(verdict.text)}</p><ul class="reasons">{reasons}</ul></section>'
+    )
 
 
-def _time(ms: int) -> str:
-    return f"{datetime.fromtimestamp(ms / 1000, tz=UTC):%Y-%m-%d %H:%M:%S} UTC"
+def _figure(figure: Figure) -> str:
+    return (
+        f'<div data-tone="{figure.tone}"><dt>{escape(figure.name)}</dt><dd class="value">{escape(figure.value)}</dd>'
+        f'<dd class="more">{escape(figure.more)}</dd></div>'
+    )
+
+
+def _streams(page: Page, query: Query) -> str:
+    shows = "".join(
+        f'<option value="{key}"{" selected" * (key == query.show)}>{escape(text)}</option>'
+        for key, text in SHOWN.items()
+    )
+    form = (
+        '<form id="filter" role="search" aria-label="Streams" action="/" method="get">'
+        '<label for="q">Filter by name</label>'
+        f'<input id="q" name="q" type="search" maxlength="64" autocomplete="off" spellcheck="false"'
+        f' value="{escape(query.text)}">'
+        f'<label for="show">Show</label><select id="show" name="show">{shows}</select>'
+        f'<button type="submit" id="apply">Apply</button>'
+        f'<input type="hidden" name="sort" value="{escape(query.sort)}"></form>'
+    )
+    pages = (
+        '<nav class="pages" aria-label="Pages of streams">'
+        f'<button form="filter" id="previous" name="page" value="{page.page - 1}"{_disabled(page.page <= 1)}>'
+        "Previous</button>"
+        f'<span id="pages">Page {page.page} of {page.pages}</span>'
+        f'<button form="filter" id="next" name="page" value="{page.page + 1}"{_disabled(page.page >= page.pages)}>'
+        "Next</button></nav>"
+    )
+    table = _table("streams", STREAMS, Table(page.rows, page.note), sort=query.sort)
+    head = '<section id="streams" aria-labelledby="h-streams"><h2 id="h-streams">Streams</h2>'
+    return f"{head}{form}{table}{pages}</section>\n"
+
+
+def _disabled(disabled: bool) -> str:  # noqa: FBT001 - one attribute
+    return " disabled" if disabled else ""
+
+
+def _section(key: str, frame: Frame, table: Table) -> str:
+    return (
+        f'<section id="{key}" aria-labelledby="h-{key}"><h2 id="h-{key}">{escape(frame.heading)}</h2>'
+        f"{_table(key, frame, table)}</section>"
+    )
+
+
+def _table(key: str, frame: Frame, table: Table, *, sort: str = "") -> str:
+    head = "".join(_head(column, sort) for column in frame.columns)
+    rows = "".join(_row(row, frame.columns) for row in table.rows)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-labelledby="h-{key}"><table id="table-{key}">'
+        f'<caption><span>{escape(frame.caption)}</span> <span class="note">{escape(table.note)}</span></caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _head(column: Column, sort: str) -> str:
+    number = ' class="num"' if column.number else ""
+    if not column.sort:
+        return f'<th scope="col"{number}>{escape(column.name)}</th>'
+    field = column.sort.removeprefix("-")
+    sorted_now = sort.removeprefix("-") == field
+    order = ("descending" if sort.startswith("-") else "ascending") if sorted_now else "none"
+    other = field if sort.startswith("-") else f"-{field}"
+    value = other if sorted_now else column.sort
+    return (
+        f'<th scope="col"{number} aria-sort="{order}"><button form="filter" name="sort" value="{value}"'
+        f' data-sort="{column.sort}">{escape(column.name)}</button></th>'
+    )
+
+
+def _row(row: Sequence[Cell], columns: Sequence[Column]) -> str:
+    cells = []
+    for index, (cell, column) in enumerate(zip(row, columns, strict=True)):
+        tag, scope = ("th", ' scope="row"') if index == 0 else ("td", "")
+        number = ' class="num"' if column.number else ""
+        cells.append(f"<{tag}{scope}{number}{_tone(cell)}>{_content(cell)}</{tag}>")
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _tone(cell: Cell) -> str:
+    return f' data-tone="{cell.tone}"' if isinstance(cell, Toned | Meter) and cell.tone else ""
+
+
+def _content(cell: Cell) -> str:
+    if isinstance(cell, Meter):
+        return (
+            f'<meter min="0" max="1" low="{CROWDED}" high="{FULL}" optimum="0" value="{cell.ratio}"'
+            f' aria-label="fill">{cell.text}</meter> <span>{cell.text}</span>'
+        )
+    return escape(cell.text if isinstance(cell, Toned) else cell)

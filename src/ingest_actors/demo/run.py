@@ -125,7 +125,14 @@ async def _run_in_company(
     async with open_nursery() as nursery:
         if obey_signals is not None:
             await nursery.start(partial(obey_signals, stop=service.stop, cancel=service.cancel))
-        http = partial(serve_http, service.status, host="127.0.0.1", port=options.http_port, instance="demo")
+        http = partial(
+            serve_http,
+            service.status,
+            details=service.details,
+            host="127.0.0.1",
+            port=options.http_port,
+            instance="demo",
+        )
         addresses = Addresses(
             ws_url=settings.binance_ws_url[0],
             rest_url=settings.binance_rest_url[0],

@@ -108,8 +108,8 @@ async def serve(
 
             token = None if settings.http_token is None else settings.http_token.get_secret_value()
             look = partial(
-                serve_http, service.status, host=settings.http_host, port=settings.http_port, token=token,
-                instance=settings.instance_name,
+                serve_http, service.status, details=service.details, host=settings.http_host, port=settings.http_port,
+                token=token, instance=settings.instance_name,
             )  # fmt: skip
             url = await nursery.start(look)
             service.announcer("http_listening", url=url)
