@@ -22,7 +22,17 @@ version = release
 extensions = ["myst_parser"]
 root_doc = "docs/index"
 include_patterns = ["*.md", "docs/**.md", "bench/**.md", "examples/**.md", "deploy/**.md"]
-exclude_patterns = [".*", "**/.*", "build", "dist", "src", "tests", "bench/results", "bench/clients/rust/target", "docs/site"]
+exclude_patterns = [
+    ".*",
+    "**/.*",
+    "build",
+    "dist",
+    "src",
+    "tests",
+    "bench/results",
+    "bench/clients/rust/target",
+    "docs/site",
+]
 
 myst_heading_anchors = 4
 highlight_language = "none"  # what is indented is commands and pictures

@@ -10,6 +10,8 @@ from enum import Enum
 from types import ModuleType
 from typing import Any
 
+from pydantic import BaseModel
+
 import ingest_actors
 from ingest_actors import testing
 from ingest_actors.errors import IngestError
@@ -17,6 +19,10 @@ from ingest_actors.errors import IngestError
 _SECTION = re.compile(r"^(Args|Returns|Raises|Attributes|Yields|Cancellation|Errors):[ ]?(.*)$")
 _ENTRY = re.compile(r"^    (\*{0,2}[\w, ]+):[ ](.*)$")
 _WORDS = {"Args": "Arguments"}
+_DEFAULT_MAX = 20
+"""Longer ones are shown as `...`."""
+_LINE_MAX = 100
+"""Longer signatures have a line for each parameter."""
 
 
 def package_api() -> str:
@@ -45,7 +51,7 @@ def _api(module: Any, names: list[str]) -> str:
 
 
 def _chapter(path: str, name: str, value: Any) -> str:
-    lines = [f"### `{name}`", "", "```python", f"{_kind(value)} {path}{_signature(value)}", "```", ""]
+    lines = [f"### `{name}`", "", "```python", f"{_kind(value)} {path}{_signature(value, wrapped=True)}", "```", ""]
     lines += [*_markdown(_docstring(value)), ""]
     if isinstance(value, type):
         lines += [line for member, found in _members(value) for line in _member(member, found)]
@@ -91,15 +97,20 @@ def _member(name: str, found: Any) -> list[str]:
     return [f"- {shown}", "", *(f"  {line}".rstrip() for line in _markdown(_docstring(bare))), ""]
 
 
-def _signature(value: Any) -> str:
+def _signature(value: Any, *, wrapped: bool = False) -> str:
     """As it is written, without the module names of types."""
+    if isinstance(value, type) and issubclass(value, BaseModel):
+        return "(**settings)"
     target = value.__func__ if isinstance(value, classmethod) else _bare(value)
     try:
         signature = inspect.signature(target)
     except (TypeError, ValueError):
         return ""
     parameters = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
-    shown = ", ".join(_parameters(parameters))
+    each = list(_parameters(parameters))
+    shown = ", ".join(each)
+    if wrapped and len(shown) > _LINE_MAX:
+        shown = "".join(f"\n    {one}," for one in each) + "\n"
     back = signature.return_annotation
     arrow = "" if isinstance(value, type) or back is inspect.Signature.empty else f" -> {_annotation(back)}"
     return f"({shown}){arrow}"
@@ -128,11 +139,12 @@ def _parameter(parameter: inspect.Parameter) -> str:
 
 def _default(value: object) -> str:
     text = repr(value)
-    return "..." if "<" in text or " at 0x" in text or text.endswith(")") and len(text) > 20 else text
+    return "..." if "<" in text or " at 0x" in text or (text.endswith(")") and len(text) > _DEFAULT_MAX) else text
 
 
 def _annotation(annotation: Any) -> str:
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    text = re.sub(r"ForwardRef\('([^']*)'\)", r"\1", text)
     return re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Z])", "", text)
 
 
@@ -151,7 +163,11 @@ def _markdown(text: str) -> list[str]:
         entry = _ENTRY.match(line) if listing else None
         if section:
             listing = section[1] in ("Args", "Raises", "Attributes")
-            lines += [*([""] if lines and lines[-1] else []), f"*{_WORDS.get(section[1], section[1])}*: {section[2]}".rstrip(), ""]
+            lines += [
+                *([""] if lines and lines[-1] else []),
+                f"*{_WORDS.get(section[1], section[1])}*: {section[2]}".rstrip(),
+                "",
+            ]
         elif entry:
             lines.append(f"- `{entry[1]}`: {entry[2]}")
         elif listing and line.startswith("        "):

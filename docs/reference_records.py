@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 from reference_tables import code, table
 
 from ingest_actors.binance import dead_letters
@@ -33,14 +35,14 @@ def gap_reasons() -> str:
 
 def dead_letter_reasons() -> str:
     """Why the parser gives something up; the texts stand beside the words in the source."""
-    names = [name for name in vars(dead_letters) if getattr(dead_letters, name) in dead_letters.PARSER_REASONS]
+    words = {name: value for name, value in vars(dead_letters).items() if isinstance(value, str) and name.isupper()}
+    names = [name for name, word in words.items() if word in dead_letters.PARSER_REASONS]
     return table(("`reason`", "means"), [(f"`{getattr(dead_letters, name)}`", _said(name)) for name in names])
 
 
 def _said(name: str) -> str:
     """The string that follows the constant in its module."""
-    source = dead_letters.__loader__.get_source(dead_letters.__name__)  # type: ignore[union-attr]
-    lines = source.splitlines()
+    lines = inspect.getsource(dead_letters).splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith(f"{name} = "))
     return lines[at + 1].strip('"')
 

@@ -3,9 +3,10 @@
     python examples/history_from_archive.py BTCUSDT-aggTrades-2024-08-08.zip > history.txt
     python -m ingest_actors replay history.txt --topic-prefix history-
 
-The archive has a file for each symbol, kind (`aggTrades` or `trades`) and day or month: comma-separated values, zipped or not,
-times in ms, or in microseconds since 2025. Every row becomes the message that the stream would have sent, without `E`, the time of
-its publication, which the archive does not have. Rows of several files are written one file after the other.
+The archive has a file for each symbol, kind (`aggTrades` or `trades`) and day or month: comma-separated values, zipped
+or not, times in ms, or in microseconds since 2025. Every row becomes the message that the stream would have sent,
+without `E`, the time of its publication, which the archive does not have. Rows of several files are written one file
+after the other.
 """
 
 import csv
@@ -20,7 +21,7 @@ MICROSECONDS_FROM = 10**14
 
 
 def aggregate(symbol: str, row: list[str]) -> tuple[int, dict[str, object]]:
-    """Id, price, quantity, first and last trade, time, whether the buyer was the maker, whether it was the best price."""
+    """Id, price, quantity, first and last trade, time, whether the buyer was the maker, whether it was the best."""
     time = ms(row[5])
     ids = {"f": int(row[3]), "l": int(row[4])}
     event = {"e": "aggTrade", "s": symbol, "a": int(row[0]), "p": row[1], "q": row[2], **ids}

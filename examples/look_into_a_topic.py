@@ -34,7 +34,7 @@ def newest(brokers: str, topic: str, count: int) -> list[Message]:
             error = message.error()
             if error is None:
                 found.append(message)
-            elif error.code() == KafkaError._PARTITION_EOF:
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name there
                 unread -= 1
             else:
                 raise KafkaException(error)

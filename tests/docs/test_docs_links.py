@@ -40,9 +40,8 @@ def dead(path):
             assert place.startswith(("https://", "http://127.0.0.1")), f"{link} in {path}"
             continue
         target = (path.parent / place).resolve() if place else path
-        if not target.exists() or REPOSITORY not in (target, *target.parents):
-            yield link
-        elif anchor and anchor not in anchors(target):
+        there = target.exists() and REPOSITORY in (target, *target.parents)
+        if not there or (anchor and anchor not in anchors(target)):
             yield link
 
 

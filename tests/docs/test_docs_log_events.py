@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -40,7 +41,9 @@ def texts(expression: ast.expr, function: ast.AST) -> Iterator[str]:
     yield from constants(expression)
     if isinstance(expression, ast.Name):
         for node in ast.walk(function):
-            if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == expression.id for t in node.targets):
+            if isinstance(node, ast.Assign) and any(
+                isinstance(t, ast.Name) and t.id == expression.id for t in node.targets
+            ):
                 yield from constants(node.value)
 
 
@@ -54,7 +57,7 @@ def logged(tree: ast.Module) -> Iterator[str]:
             if speaks(node.func):
                 yield from (text for argument in arguments[:1] for text in texts(argument, function))
             # what is handed on to be called: `partial(log.warning, "name")`, `fleet.change(wanted, announce, "name")`
-            for before, argument in zip(arguments, arguments[1:], strict=False):
+            for before, argument in pairwise(arguments):
                 if speaks(before):
                     yield from constants(argument)
 

@@ -45,7 +45,9 @@ def test_stale_pages_are_told_and_written_and_what_people_wrote_stays(reference,
     assert reference.main(["--check"], tmp_path) == 0
     assert "stale: page.md" in capsys.readouterr().out
     assert re.fullmatch(
-        r"before\n<!-- code: gap-reasons -->\n\n\|.*`exchange_reset`.*\|\n\n<!-- /code -->\nafter\n", stale.read_text(), re.S
+        r"before\n<!-- code: gap-reasons -->\n\n\|.*`exchange_reset`.*\|\n\n<!-- /code -->\nafter\n",
+        stale.read_text(),
+        re.DOTALL,
     )
 
 
@@ -54,9 +56,13 @@ def test_every_command_has_a_chapter():
 
 
 def test_every_public_name_has_a_chapter_that_says_something():
-    chapters = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^###? )", page("python-api") + "\n### ", re.MULTILINE | re.DOTALL))
+    chapters = dict(
+        re.findall(r"^### `(\w+)`\n(.*?)(?=^###? )", page("python-api") + "\n### ", re.MULTILINE | re.DOTALL)
+    )
     assert vars(ingest_actors)["_HOMES"].keys() <= chapters.keys()
-    assert [name for name, text in chapters.items() if not re.sub(r"```.*?```", "", text, flags=re.DOTALL).strip()] == []
+    assert [
+        name for name, text in chapters.items() if not re.sub(r"```.*?```", "", text, flags=re.DOTALL).strip()
+    ] == []
 
 
 def test_every_stream_type_of_the_table_has_a_row():

@@ -54,6 +54,8 @@ def test_what_the_tutorial_installs_in_a_fresh_clone_is_enough_for_it(tmp_path):
 
 def test_every_fence_of_the_tutorial_is_a_command_or_what_one_shows():
     text = TUTORIAL.read_text()
-    assert text.count("\n```") == 2 * (len(re.findall(r"^```sh$", text, re.M)) + len(re.findall(r"^```text$", text, re.M)))
-    assert not re.search(r"^    \S", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.M)
+    assert text.count("\n```") == 2 * (
+        len(re.findall(r"^```sh$", text, re.MULTILINE)) + len(re.findall(r"^```text$", text, re.MULTILINE))
+    )
+    assert not re.search(r"^    \S", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
     assert shutil.which("bash")

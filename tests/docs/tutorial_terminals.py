@@ -1,9 +1,10 @@
 """Terminals for a tutorial: what it tells a reader to type is typed, and what it shows is waited for.
 
-A tutorial is Markdown. Before a block of commands, `<!-- terminal: NAME -->` says where they are typed (else where the last
-ones were); a block of `text` behind it shows lines that must come there, in this order, with `...` for whatever differs.
-`<!-- look: NAME -->` looks at a terminal without typing, `<!-- Ctrl-C: NAME -->` is what it says. A terminal must be done
-with what was typed before, and well, before it is given more; a block behind which nothing is shown must be done.
+A tutorial is Markdown. Before a block of commands, `<!-- terminal: NAME -->` says where they are typed (else where the
+last ones were); a block of `text` behind it shows lines that must come there, in this order, with `...` for whatever
+differs. `<!-- look: NAME -->` looks at a terminal without typing, `<!-- Ctrl-C: NAME -->` is what it says. A terminal
+must be done with what was typed before, and well, before it is given more; a block behind which nothing is shown must
+be done.
 """
 
 from __future__ import annotations
@@ -105,11 +106,15 @@ class Terminal:
             assert self._done() == [f"{DONE} 0"] * self._typed, self._told("ended badly")
 
     def close(self) -> None:
-        """End it, and whatever runs in it."""
-        for process in (*children(self._shell.pid), self._shell.pid):
-            os.kill(process, signal.SIGKILL)
+        """End it, and whatever runs in it, and give that the time to end its own."""
+        running = list(children(self._shell.pid))
+        self._shell.kill()
+        for process in running:
+            os.kill(process, signal.SIGTERM)
         self._shell.wait()
-        self._reader.join()
+        self._reader.join(PATIENCE_S)  # it ends with the last of those who write
+        for process in running if self._reader.is_alive() else ():
+            os.kill(process, signal.SIGKILL)
         self._shell.stdin.close()
         self._shell.stdout.close()
 
