@@ -11,7 +11,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = REPOSITORY / "docs" / "reference" / "log-events.md"
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
-ANNOUNCERS = {"announce", "announcer"}
+ANNOUNCERS = {"announce", "announcer", "say"}
 NAME = re.compile(r"[a-z]+(?:_[a-z]+)*")
 
 
@@ -21,7 +21,7 @@ def speaks(function: ast.expr) -> bool:
         return speaks(function.body)
     if isinstance(function, ast.Attribute):
         return function.attr in LEVELS or function.attr.lstrip("_") in ANNOUNCERS
-    return isinstance(function, ast.Name) and function.id in ANNOUNCERS
+    return isinstance(function, ast.Name) and function.id in ANNOUNCERS - {"say"}  # that is a command's answer
 
 
 def constants(expression: ast.expr) -> Iterator[str]:
