@@ -101,13 +101,13 @@ def floor(bench: Bench, rate: float, linger_ms: float, number: int) -> dict[str,
 
 
 @contextlib.contextmanager
-def tail(bench: Bench, topics: Topics) -> Iterator[Process]:
-    """Who waits at the end of the topic of raw events."""
+def tail(bench: Bench, topics: Topics, warm_up_s: float = WARM_UP_S) -> Iterator[Process]:
+    """Who waits at the end of the topic of raw events; what was sent in the first `warm_up_s` does not count."""
     arguments = {
         "bootstrap-servers": bench.servers,
         "topic": topics.written["raw"],
         "partitions": PARTITIONS,
-        "warm-up-s": WARM_UP_S,
+        "warm-up-s": warm_up_s,
     }
     command = [str(BENCH / "tail.py"), *(str(part) for pair in arguments.items() for part in (f"--{pair[0]}", pair[1]))]
     with Process(command, clean_env(), bench.logs / f"{topics.label}-tail.log") as process:

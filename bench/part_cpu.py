@@ -19,8 +19,8 @@ from statistics import median
 from typing import Any
 
 import figures
-from harness import BENCH, Process, clean_env
-from one_run import PARTITIONS, Running, running
+from latency import seen_by, tail
+from one_run import Running, running
 from part import Bench, bar, in_turn, ratio, spreads
 from registry import CLIENTS, available
 
@@ -90,11 +90,11 @@ def measure(bench: Bench, name: str, number: int, settings: Mapping[str, str] | 
     ) as steady:
         row = {"client": name, "round": number, "rate": RATE, "linger_ms": one.linger_ms}
         row |= cpu_of(steady, steady.started_s + WARM_UP_S, cpu_s)
-        with tail(bench, steady, reading_s + CATCH_UP_S) as reader:
-            row |= reader.line(END_S)
-        blast = steady.blaster.line(END_S)
+        with tail(bench, steady.topics, reading_s + CATCH_UP_S) as watching:
+            blast = steady.blaster.line(END_S)
+            steady.wait_for_records()
+            row |= seen_by(watching)
         row["exchange_late_ms_max"] = round(blast["late_s_max"] * 1000, 1)
-        steady.wait_for_records()
         steady.stop()
         steady.check()
     bench.tell(row)
@@ -120,21 +120,6 @@ def wakeups_of(pid: int) -> int:
         int(re.findall(r"^voluntary_ctxt_switches:\s+(\d+)", task.read_text(), re.MULTILINE)[0])
         for task in Path(f"/proc/{pid}/task").glob("*/status")
     )
-
-
-def tail(bench: Bench, steady: Running, from_s: float) -> Process:
-    """Who reads along, and counts what was sent from so long after the first message on."""
-    arguments = {
-        "bootstrap-servers": bench.servers,
-        "topic": steady.topics.written["raw"],
-        "partitions": PARTITIONS,
-        "messages": steady.messages,
-        "warm-up-s": from_s,
-    }
-    command = [str(BENCH / "tail.py"), *(str(part) for pair in arguments.items() for part in (f"--{pair[0]}", pair[1]))]
-    process = Process(command, clean_env(), bench.logs / f"{steady.topics.label}-tail.log")
-    process.line(END_S)  # it is ready
-    return process
 
 
 def bars(rows: list[dict[str, Any]], absent: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -131,6 +131,19 @@ class DrivenSink(Sink, Protocol):
         ...
 
 
+@runtime_checkable
+class PromptSink(Sink, Protocol):
+    """A sink that can be asked without waiting, which spares its owner a wake-up for each batch under a steady flow."""
+
+    def acknowledged_nowait(self) -> Acknowledgement | None:
+        """What `acknowledged` would return at once; None when it would wait, raise, or have something to do first.
+
+        Whoever asks does so after each `accept`, until there is nothing more: what is acknowledged within `accept`
+        wakes nobody any more.
+        """
+        ...
+
+
 C = TypeVar("C", bound="StateChange")
 
 

@@ -168,3 +168,58 @@ async def test_while_the_producer_is_busy_what_has_come_already_fills_whole_batc
     assert [numbers(batch) for batch in outbox.held()] == [[99], [1, 2, 3], [4, 5, 6]]
     assert trio.current_time() == 0
     nursery.cancel_scope.cancel()
+
+
+async def test_a_parcel_that_fits_reaches_an_idle_producer_in_the_step_that_puts_it(inbox, outbox, nursery):
+    start(nursery, inbox, outbox, eager=True)
+    await wait_all_tasks_blocked()
+    whole = parcel(1, 2, 3)
+    inbox.put_nowait(whole)
+    assert list(outbox.held()) == [whole]
+    assert (inbox.events, inbox.settled) == (0, 3)
+    nursery.cancel_scope.cancel()
+
+
+async def test_nothing_overtakes_what_the_batcher_has(inbox, outbox, autojump_clock, nursery):
+    start(nursery, inbox, outbox, eager=True)
+    await wait_all_tasks_blocked()
+    inbox.put_nowait(parcel(1, 2, 3, 4))  # larger than a batch
+    inbox.put_nowait(parcel(5))
+    await wait_all_tasks_blocked()
+    inbox.put_nowait(parcel(6))
+    await trio.sleep(20)
+    assert [number for batch in outbox.held() for number in numbers(batch)] == [1, 2, 3, 4, 5, 6]
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_full_way_out_leaves_a_parcel_to_the_batcher(inbox, autojump_clock, nursery):
+    outbox = Mailbox("batches", events_max=4, bytes_max=10_000_000)
+    start(nursery, inbox, outbox, eager=True)
+    await wait_all_tasks_blocked()
+    inbox.put_nowait(parcel(1, 2, 3))
+    assert numbers(await outbox.take()) == [1, 2, 3]
+    inbox.put_nowait(parcel(4, 5))
+    await wait_all_tasks_blocked()
+    assert (inbox.events, outbox.events) == (2, 3), "what is taken and not settled still takes room"
+    outbox.settle(3)
+    assert numbers(await outbox.take()) == [4, 5]
+    nursery.cancel_scope.cancel()
+
+
+async def test_by_size_or_timeout_alone_means_that_nothing_is_handed_through(inbox, outbox, autojump_clock, nursery):
+    start(nursery, inbox, outbox, eager=False)
+    await wait_all_tasks_blocked()
+    inbox.put_nowait(parcel(1))
+    await wait_all_tasks_blocked()
+    assert (inbox.events, outbox.events) == (1, 0)
+    nursery.cancel_scope.cancel()
+
+
+async def test_without_a_batcher_a_parcel_waits_for_the_next_one(inbox, outbox, nursery):
+    start(nursery, inbox, outbox, eager=True)
+    await wait_all_tasks_blocked()
+    nursery.cancel_scope.cancel()
+    with trio.CancelScope(shield=True):
+        await wait_all_tasks_blocked()
+    inbox.put_nowait(parcel(1))
+    assert (inbox.events, outbox.events) == (1, 0)

@@ -92,3 +92,56 @@ async def test_when_the_flow_ends_the_last_acknowledgement_does_not_wait_for_mor
 async def test_a_thin_flow_is_acknowledged_as_soon_as_the_brokers_answer(sink, autojump_clock):
     took_s = await flow(sink, every_s=0.02, seconds=2)
     assert max(took_s) <= ANSWER_S + 0.0015
+
+
+async def collect(sink, every_s, seconds):
+    """As `flow`, but whoever hands over collects as well; how often anybody else had something to settle."""
+    took_s, others = [], 0
+    offered_s = {}
+
+    def note(done):
+        took_s.append(trio.current_time() - offered_s.pop(id(done.batch)))
+
+    async def settle():
+        nonlocal others
+        while True:
+            note(await sink.acknowledged())
+            others += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(settle)
+        for _ in range(round(seconds / every_s)):
+            offered = batch()
+            offered_s[id(offered)] = trio.current_time()
+            await sink.accept(offered)
+            while (done := sink.acknowledged_nowait()) is not None:
+                note(done)
+            await trio.sleep(every_s)
+        await trio.sleep(0.1)
+        nursery.cancel_scope.cancel()
+    return took_s, others
+
+
+async def test_what_is_acknowledged_while_batches_are_handed_over_wakes_nobody_else(sink, autojump_clock):
+    took_s, others = await collect(sink, every_s=0.002, seconds=2)
+    assert len(took_s) == 1000
+    assert others < 200, "what a look every 10 ms finds, where every batch would be 1000"
+    assert len(sink._handle.polls) < 1.6 * 1000, "one a batch, and one or two every 10 ms"
+    assert max(took_s) < 0.02
+
+
+async def test_when_whoever_hands_over_stops_the_last_batches_are_acknowledged_soon(sink, autojump_clock):
+    took_s, _ = await collect(sink, every_s=0.002, seconds=1)
+    assert len(took_s) == 500
+    assert took_s[-1] < 0.015
+
+
+async def test_nothing_is_acknowledged_at_once_that_is_not_written(sink, autojump_clock):
+    await sink.accept(batch())
+    assert sink.acknowledged_nowait() is None
+    await trio.sleep(2 * ANSWER_S)
+    assert sink.acknowledged_nowait() is None, "nobody has asked the client since"
+    first = batch()
+    await sink.accept(first)
+    assert sink.acknowledged_nowait() is not None
+    assert sink.acknowledged_nowait() is None

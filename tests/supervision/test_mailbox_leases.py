@@ -358,3 +358,53 @@ def test_of_a_parcel_settled_in_parts_without_a_look_between_only_the_rest_comes
     box.rewind()
     assert contents(box) == [(6,)]
     assert taken(box) == [(6,)]
+
+
+def test_what_is_handed_on_is_settled_and_held_nowhere():
+    box = mailbox()
+    handed_on = []
+    box.pass_on(lambda parcel: not handed_on.append(parcel.items))
+    box.put_nowait(Numbers(1, 2))
+    assert handed_on == [(1, 2)]
+    assert (box.events, box.waiting, box.settled) == (0, 0, 2)
+    with pytest.raises(trio.WouldBlock):
+        box.take_nowait()
+
+
+def test_nothing_is_handed_on_past_what_is_here():
+    box = mailbox()
+    box.put_nowait(Numbers(1))
+    assert box.take_nowait().items == (1,)
+    box.pass_on(lambda _: pytest.fail("something is still on lease"))
+    box.put_nowait(Numbers(2))
+    assert box.take_nowait().items == (2,)
+
+
+async def test_nothing_is_handed_on_past_somebody_who_waits_for_room(nursery):
+    box = mailbox(events_max=2)
+    box.put_nowait(Numbers(1, 2))
+    box.take_nowait()
+    nursery.start_soon(box.put, Numbers(3))
+    await wait_all_tasks_blocked()
+    box.settle(2)  # there is room, and it is another's turn
+    box.pass_on(lambda _: pytest.fail("somebody came first"))
+    with pytest.raises(trio.WouldBlock):
+        box.put_nowait(Numbers(4))
+    box.pass_on(None)
+    assert (await box.take()).items == (3,)
+
+
+def test_a_closed_mailbox_hands_nothing_on():
+    box = mailbox()
+    box.pass_on(lambda _: pytest.fail("it is closed"))
+    box.close()
+    with pytest.raises(trio.ClosedResourceError):
+        box.put_nowait(Numbers(1))
+
+
+def test_what_is_not_taken_on_the_way_is_handed_out_as_ever():
+    box = mailbox()
+    box.pass_on(lambda _: False)
+    box.put_nowait(Numbers(1))
+    assert box.take_nowait().items == (1,)
+    assert box.settled == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
@@ -35,6 +36,29 @@ async def batcher(
         clock: trio's clock, seconds.
     """
     collected = _Collected(inbox, outbox)
+    if eager:
+        inbox.pass_on(partial(_hand_through, outbox, batch_size))
+    try:
+        await _batch(collected, batch_size=batch_size, batch_timeout_s=batch_timeout_s, eager=eager, clock=clock)
+    finally:
+        inbox.pass_on(None)
+
+
+def _hand_through(outbox: Mailbox[EventBatch], batch_size: int, parcel: EventBatch) -> bool:
+    """While the producer is idle and nothing is being collected, a parcel that fits needs no batcher."""
+    if outbox.waiting or len(parcel) > batch_size:
+        return False
+    try:
+        outbox.put_nowait(parcel)
+    except (trio.WouldBlock, trio.ClosedResourceError):
+        return False
+    return True
+
+
+async def _batch(
+    collected: _Collected, *, batch_size: int, batch_timeout_s: float, eager: bool, clock: Callable[[], float]
+) -> None:
+    inbox, outbox = collected.inbox, collected.outbox
     while True:
         try:
             parcel = await inbox.take()

@@ -11,7 +11,7 @@ from ingest_actors.actors.dead_letter_log import DeadLetterLog
 from ingest_actors.errors import SinkBroken, SinkUnreachable
 from ingest_actors.ledger import Ledger
 from ingest_actors.messages import Event, EventBatch, Route
-from ingest_actors.protocols import Acknowledgement, DrivenSink, Settled, Sink
+from ingest_actors.protocols import Acknowledgement, DrivenSink, PromptSink, Settled, Sink
 from ingest_actors.status import Tallies
 from ingest_actors.supervision import Mailbox
 
@@ -89,6 +89,7 @@ class Handover:
                 entry = self._again[0]
                 await self._sink.accept(entry.batch if entry.dead_letters is None else entry.dead_letters)
                 self._awaited.append(self._again.popleft())
+        prompt = self._sink if isinstance(self._sink, PromptSink) else None
         while True:
             try:
                 batch = await self._inbox.take()
@@ -107,6 +108,8 @@ class Handover:
             finally:
                 self._turn.release()
             self._tallies.latency["pipeline"].observe(max(self._clock_ms() - batch.received_at_ms, 0) / 1000)
+            while prompt is not None and (acknowledgement := prompt.acknowledged_nowait()) is not None:
+                self._take(acknowledgement)
         while self._entries:
             self._settled = trio.Event()
             await self._settled.wait()

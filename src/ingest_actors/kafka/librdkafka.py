@@ -33,6 +33,10 @@ STEADY_GAP_S_MAX = 0.005
 """While batches are handed over at least this often, handing over polls often enough, and nobody wakes up only to poll:
 a wake-up that does nothing else costs as much as twenty records."""
 
+COLLECTED_PAUSE_S = 0.01
+"""While whoever hands over collects what is acknowledged as well, nobody else looks for it sooner than so long after:
+short enough for the last batches of a flow that stops."""
+
 QUEUE_FULL_POLL_S = 0.005
 """A full queue is at least some ten milliseconds' work for a broker: looking more often only costs."""
 
@@ -110,6 +114,7 @@ class LibrdkafkaSink:
         self._broken: SinkBroken | None = None
         self._work = trio.Event()
         self._settling = trio.Event()
+        self._collected = False  # whether whoever hands over asks for acknowledgements
         self._accepted_at_s = -math.inf
         self._gap_s = 1.0
         self._records: Counter[str] = Counter()
@@ -152,11 +157,27 @@ class LibrdkafkaSink:
             state.drive()
         await self._settled(lambda: order[0] if order else None)
         letters = await self._reply(order[0]) if order[0].refused else None
-        accepted = order.popleft()
+        acknowledgement = self._take_oldest()
+        return acknowledgement._replace(letters=letters) if letters else acknowledgement
+
+    def acknowledged_nowait(self) -> Acknowledgement | None:
+        """See `ingest_actors.protocols.PromptSink`."""
+        self._collected = True
+        oldest = self._order[0] if self._order else None
+        if oldest is None or not oldest.settled:
+            return None
+        if oldest.refused or self._in_trouble or self._broken is not None or self._recovery is not None:
+            self._settling.set()
+            return None
+        return self._take_oldest()
+
+    def _take_oldest(self) -> Acknowledgement:
+        """The oldest batch is settled."""
+        accepted = self._order.popleft()
         self._records.update(accepted.records_by_topic())
-        if state is not None:
-            state.acknowledged(accepted.batch)
-        return accepted.acknowledgement()._replace(letters=letters) if letters else accepted.acknowledgement()
+        if self._state is not None:
+            self._state.acknowledged(accepted.batch)
+        return accepted.acknowledgement()
 
     async def _reply(self, accepted: Accepted) -> EventBatch | None:
         """Write the dead letters of a batch's refused events; cancelled, it goes on when called again."""
@@ -183,7 +204,7 @@ class LibrdkafkaSink:
                 continue
             except KafkaException as error:
                 self._not_accepted(accepted, error)
-            self._poll()
+            self._poll(ring=not (self._collected and accepted.complete))
             if self._in_trouble:
                 await self._recover()
             elif accepted.complete:
@@ -283,13 +304,17 @@ class LibrdkafkaSink:
         if self._broken is not None:
             raise SinkBroken(self._broken.cause)
 
-    def _poll(self) -> None:
-        """Run the callbacks that are due, and tell from the oldest batch whether anything was answered."""
+    def _poll(self, *, ring: bool = True) -> None:
+        """Run the callbacks that are due, and tell from the oldest batch whether anything was answered.
+
+        Args:
+            ring: wake whoever waits for the oldest batch, if it is settled.
+        """
         if self._recovery is not None:
             return  # it polls the producers that there are
         self._handle.poll()
         oldest = self._oldest()
-        if oldest is not None and oldest.settled:
+        if ring and oldest is not None and oldest.settled:
             self._settling.set()
         before, self._seen = self._seen, None if oldest is None else (oldest.serial, oldest.left)
         if self._seen is None or self._seen == before:
@@ -307,7 +332,8 @@ class LibrdkafkaSink:
         if self._oldest() is not None:
             pause_s = min(max(self._health.quiet_s() / 4, POLL_S_MIN), POLL_S_MAX)
             if self._gap_s <= STEADY_GAP_S_MAX:
-                pause_s = max(pause_s, self._accepted_at_s + 3 * self._gap_s - trio.current_time())
+                wait_s = max(COLLECTED_PAUSE_S if self._collected else 0.0, 3 * self._gap_s)
+                pause_s = max(pause_s, self._accepted_at_s + wait_s - trio.current_time())
             self._settling = trio.Event()
             self._check_health()
             with trio.move_on_after(pause_s):

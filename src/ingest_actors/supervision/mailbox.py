@@ -9,7 +9,7 @@ channel that leads to the taker, and `Leases` is the inventory of all that is he
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Generic
 
 import trio
@@ -63,6 +63,7 @@ class Mailbox(Generic[P]):
         self._closed = self._taking = False
         self._in_a_row = 0  # parcels taken without giving others a turn
         self._idle: trio.Event | None = None
+        self._onward: Callable[[P], bool] | None = None
 
     def __repr__(self) -> str:
         return f"<Mailbox {self.name}: {self.events}/{self.events_max} items, {self.bytes}/{self.bytes_max} bytes>"
@@ -114,6 +115,9 @@ class Mailbox(Generic[P]):
         entry = Entry(parcel)
         if not entry.items:
             raise ValueError(f"an empty parcel was put into mailbox {self.name}")
+        if self._onward is not None and self._room.unused and self._onward(parcel):
+            self.settled += entry.items
+            return
         self._room.occupy(entry.items, entry.size_bytes)
         self._leases.entries.append(entry)
         self._outlet.add(entry)
@@ -122,6 +126,15 @@ class Mailbox(Generic[P]):
         """Wait for room and put a parcel in. Cancelled: the parcel was not taken. Errors: as `put_nowait`."""
         await self.wait_for_room(parcel)
         self.put_nowait(parcel)
+
+    def pass_on(self, onward: Callable[[P], bool] | None) -> None:
+        """Ask `onward` first, from now on, whether it hands a parcel on, in the step that puts it; None: no more.
+
+        It is asked only while nothing is held here, so the order stays. What it hands on counts as settled: the taker
+        is not woken, which spares half of what a small parcel costs. It must not wait, raise, or do work of its own:
+        whoever puts would answer for its crash.
+        """
+        self._onward = onward
 
     def close(self) -> None:
         """Take no more parcels; what is here can still be taken, and taken again. Idempotent."""

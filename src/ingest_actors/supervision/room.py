@@ -40,6 +40,11 @@ class Room:
         self.items = 0
         self.size_bytes = 0
 
+    @property
+    def unused(self) -> bool:
+        """Whether it is open, nothing is in it, and nobody waits for it."""
+        return not (self.items or self._line or self._closed)
+
     def fits(self, items: int, size_bytes: int) -> bool:
         """Whether there is room for this much; anything fits into an empty room, or it would wait for ever."""
         if not self.items:

@@ -99,7 +99,7 @@ async def open_feed(
         connect: the way to the network.
         max_message_bytes: a larger message ends the connection with 1009.
         read_ahead_bytes_max: reading stops while so much is read and not yet received, counted as in
-            `FrameBatch.size_bytes`. What one read brings (at most 256 KiB) may go beyond it by its overhead, and one
+            `FrameBatch.size_bytes`. What one read brings (at most 64 KiB) may go beyond it by its overhead, and one
             message that is not complete is held beside it.
         fast: cut messages in bulk; otherwise trio-websocket does all, one message at a time.
         open_timeout_s: for everything until the connection stands, seconds.

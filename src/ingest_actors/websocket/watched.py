@@ -10,7 +10,9 @@ import trio
 
 from ingest_actors.websocket.tcp import Prompt
 
-READ_BYTES: Final = 256 * 1024
+READ_BYTES: Final = 64 * 1024
+"""Most that one read brings. Ten times as much lies in memory until it is handed over (frames, their join, values, the
+client's copies), which fits into the caches of one core; with larger reads a message costs more, not less."""
 CLOSE_FRAME: Final = 0x88
 _CLOSE_REASON_BYTES_MAX: Final = 123
 _SWITCHING_PROTOCOLS: Final = 101
