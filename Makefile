@@ -22,7 +22,8 @@ QUICK := -m "not long" --ignore tests/bench --ignore tests/examples --ignore tes
 PROOFS := INGEST_KILLS=100 INGEST_BROKER_KILLS=10 INGEST_NODE_KILLS=10 INGEST_PAUSE_SECONDS=120 \
     INGEST_REST_DOWN_SECONDS=60 INGEST_ROTATIONS=3
 
-.PHONY: help demo test test-quick test-peers test-lowest test-upgrade prove lint format bench guard dist clean
+.PHONY: help demo test test-quick test-peers test-lowest test-upgrade prove lint format docs reference bench guard dist \
+    clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -68,6 +69,16 @@ format: $(VENV)/.installed-test  ## put the code into its style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The pages of reference are written from the code; the site is made of these and all the others, and whatever is odd
+# in one, a link that leads nowhere above all, is an error.
+docs: $(VENV)/.installed-docs  ## the documents as a site, in build/site
+	$(BIN)/python -m sphinx -c docs -b html -W --keep-going -q . build/site
+	@echo "build/site/index.html"
+
+reference: $(VENV)/.installed-docs  ## write the pages of reference anew from the code
+	$(BIN)/python docs/reference_settings.py
+	$(BIN)/python docs/reference.py
+
 # PART names one or more of the parts (make bench PART=latency); BENCH_ARGS=--quick gives a look in some minutes.
 bench: $(VENV)/.installed-bench  ## how fast it is, beside what others write; about half an hour
 	$(BIN)/python bench/suite.py $(PART) $(BENCH_ARGS)
@@ -94,6 +105,11 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml
 $(VENV)/.installed-test: $(BIN)/python pyproject.toml
 	@echo "installing ingest-actors and what its tests need into $(VENV)"
 	@$(PIP) --editable '.[test]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-docs
+
+$(VENV)/.installed-docs: $(BIN)/python pyproject.toml
+	@echo "installing ingest-actors and what its documents need into $(VENV)"
+	@$(PIP) --editable '.[docs]'
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-bench: $(BIN)/python pyproject.toml
