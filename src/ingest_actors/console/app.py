@@ -63,7 +63,7 @@ def make_app(
     token: str | None = None,
     details: Details | None = None,
 ) -> Starlette:
-    """Build the application; its ``state.onlookers`` is to be told when the service ends.
+    """Build the application; its ``state.onlookers.closing`` is to be set when the service ends.
 
     Args:
         status: called for each request that shows something of the service; on the trio thread.

@@ -66,7 +66,7 @@ async def serve_http(
                     # who connect meanwhile wait in the backlog, and nowhere longer than that.
                     server = await trio.to_thread.run_sync(import_module, _SERVER)
                     app = app or server.make_app(status, heartbeat, instance=instance, token=token, details=details)
-                    await server.serve_until_cancelled(app, sockets)
+                    await server.serve_until_cancelled(app, sockets, app.state.onlookers.closing.set)
                 except Exception as error:
                     log.exception("http_server_failed", error=repr(error), restart_s=RESTART_S)
                     await trio.sleep(RESTART_S)

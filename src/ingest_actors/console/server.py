@@ -29,13 +29,20 @@ SEND_MAX_S: Final = 20.0
 """How long a client may leave unread what it is sent, once the socket's buffers are full; then it is hung up on."""
 
 
-async def serve_until_cancelled(app: Starlette, sockets: list[socket.socket]) -> None:
+async def serve_until_cancelled(
+    app: Starlette, sockets: list[socket.socket], on_end: Callable[[], None] = lambda: None
+) -> None:
     """One life of the server, on these sockets, which stay open: it closes what it is given, so it gets copies.
 
     Hypercorn's own loop of accepting has no bound on connections, and waits for ever for a client that does not read
     its answer; so only what it does with one connection is used.
 
     Cancellation: no new requests; those under way get `SHUTDOWN_MAX_S`.
+
+    Args:
+        app: the application.
+        sockets: where to listen.
+        on_end: called when the end has come, so that answers without an end can have one.
     """
     stop = trio.Event()
     connections = Connections()
@@ -49,7 +56,7 @@ async def serve_until_cancelled(app: Starlette, sockets: list[socket.socket]) ->
             async with trio.open_nursery() as handlers:
                 try:
                     await _accept_until(stop, sockets, serve, handlers)
-                    app.state.onlookers.closing.set()
+                    on_end()
                     await context.terminated.set()
                     with trio.move_on_after(SHUTDOWN_MAX_S):
                         await connections.wait_none()
