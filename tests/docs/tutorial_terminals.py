@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
+"""For one line. Most of it is for installing, on a machine that does other things as well."""
 DONE = "done, with exit code"
 
 _PIECE = re.compile(r"^<!-- ([\w-]+)(?:: (\w+))? -->$|^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
