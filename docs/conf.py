@@ -29,7 +29,6 @@ exclude_patterns = [
     "dist",
     "src",
     "tests",
-    "bench/results",
     "bench/clients/rust/target",
     "docs/site",
 ]
