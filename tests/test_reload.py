@@ -123,3 +123,53 @@ async def test_a_new_listing_under_a_pattern_is_found_and_a_delisted_symbol_is_l
         await stop(service)
     found = assert_whole(sink)
     assert ("trade", b"NEWUSDT", "") in found
+
+
+async def test_a_pattern_that_comes_by_a_reload_finds_new_listings_too(autojump_clock, nursery):
+    async with simulated(nursery, activity=0.1) as world:
+        service = world.service(MemorySink(), binance_symbols="BTCUSDT", binance_stream_types="trade")
+        nursery.start_soon(service.run)
+        await service.wait_ready()
+        await trio.sleep(30)
+        await service.reload(settings(binance_symbols="*USDT", binance_stream_types="trade"))
+        assert subscribed(world) == ["btcusdt@trade", "ethusdt@trade"]
+        world.exchange.inflict(Fault(ListSymbol("NEWUSDT")))
+        await trio.sleep(301)
+        assert subscribed(world) == ["btcusdt@trade", "ethusdt@trade", "newusdt@trade"]
+        await service.reload(settings(binance_symbols="BTCUSDT,ETHUSDT", binance_stream_types="trade"))
+        world.exchange.inflict(Fault(ListSymbol("LATEUSDT")))
+        await trio.sleep(301)
+        assert subscribed(world) == ["btcusdt@trade", "ethusdt@trade"]
+        await stop(service)
+
+
+async def test_settings_that_are_the_same_have_new_listings_looked_for_at_once(autojump_clock, nursery):
+    async with simulated(nursery, activity=0.1) as world:
+        given = {"binance_symbols": "*USDT", "binance_stream_types": "trade"}
+        service = world.service(MemorySink(), **given)
+        told = Told(service)
+        nursery.start_soon(service.run)
+        await service.wait_ready()
+        world.exchange.inflict(Fault(ListSymbol("NEWUSDT")))
+        await service.reload(settings(**given))
+        await trio.sleep(2)
+        assert told.all("listings_changed")[0]["streams_added"] == ["newusdt@trade"]
+        assert "newusdt@trade" in subscribed(world)
+        await stop(service)
+
+
+async def test_a_symbol_that_is_halted_under_a_pattern_stays_through_a_reload_that_still_means_it(
+    autojump_clock, nursery
+):
+    async with simulated(nursery, symbols=("BTCUSDT", "ETHUSDT", "BNBBTC"), activity=0.1) as world:
+        service = world.service(MemorySink(), binance_symbols="*USDT", binance_stream_types="trade,bookTicker")
+        told = Told(service)
+        nursery.start_soon(service.run)
+        await service.wait_ready()
+        world.exchange.inflict(Fault(SetStatus("ETHUSDT", "HALT")))
+        await service.reload(settings(binance_symbols="*USDT,BNBBTC", binance_stream_types="trade"))
+        assert subscribed(world) == ["bnbbtc@trade", "btcusdt@trade", "ethusdt@trade"]
+        assert told.all("streams_changed")[-1]["streams_removed"] == ["btcusdt@bookTicker", "ethusdt@bookTicker"]
+        await service.reload(settings(binance_symbols="BTC*", binance_stream_types="trade"))
+        assert subscribed(world) == ["btcusdt@trade"]
+        await stop(service)

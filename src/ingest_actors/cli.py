@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import PurePath
 from typing import Annotated
 
 import typer
@@ -13,15 +16,13 @@ from ingest_actors.errors import IngestError, SettingsError
 
 PROGRAM = "python -m ingest_actors"
 
-app = typer.Typer(
-    name=PROGRAM,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Binance market data into Apache Kafka. Without a command: `run`. Settings come from the environment and from"
-    " `.env`; docs/SETTINGS.md lists them.",
-)
+SCRIPT = "ingest-actors"
+"""The same, as it is installed; what shells complete."""
+
+COMPLETING = "_INGEST_ACTORS_COMPLETE"
+"""By this variable a shell asks what a line could go on with; Typer's convention."""
+
+_ABOUT_THE_PROGRAM = ("-h", "--help", "--version", "--install-completion", "--show-completion")
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": operation.run,
@@ -35,15 +36,34 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "dev-broker": development.dev_broker,
     "healthcheck": operation.healthcheck,
 }
-for name, command in COMMANDS.items():
-    app.command(name)(command)
+
+
+def make_app(*, boxes: bool) -> typer.Typer:
+    """All commands.
+
+    Args:
+        boxes: usage errors in boxes of the terminal's width; False: each in a line, for logs and pipes.
+    """
+    app = typer.Typer(
+        name=PROGRAM,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown" if boxes else None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Binance market data into Apache Kafka. Without a command: `run`. Settings come from the environment and"
+        " from `.env`; docs/SETTINGS.md lists them.",
+    )
+    for name, command in COMMANDS.items():
+        app.command(name)(command)
+    app.callback(invoke_without_command=True)(_options)
+    return app
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; returns its exit code. Errors that are ours are told in a line, without a traceback."""
     arguments = with_command(arguments)
+    boxes = sys.stderr.isatty() or not {"-h", "--help"}.isdisjoint(arguments)
     try:
-        app(args=arguments, prog_name=PROGRAM)
+        make_app(boxes=boxes)(args=arguments, prog_name=_program())
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
     except (IngestError, OSError, BaseExceptionGroup) as error:
@@ -54,9 +74,16 @@ def main(arguments: Sequence[str]) -> int:
 def with_command(arguments: Sequence[str]) -> list[str]:
     """`run` is meant when no command is named."""
     first = arguments[0] if arguments else ""
-    if not first or (first.startswith("-") and first not in ("-h", "--help", "--version")):
+    if COMPLETING in os.environ or first in _ABOUT_THE_PROGRAM:
+        return list(arguments)
+    if not first or first.startswith("-"):
         return ["run", *arguments]
     return list(arguments)
+
+
+def _program() -> str:
+    """As it was called."""
+    return SCRIPT if PurePath(sys.argv[0]).stem == SCRIPT else PROGRAM
 
 
 def _tell_failure(command: str, error: BaseException) -> int:
@@ -73,7 +100,6 @@ def _tell_failure(command: str, error: BaseException) -> int:
     return exit_code_of(cause)
 
 
-@app.callback(invoke_without_command=True)
 def _options(
     *, version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False
 ) -> None:

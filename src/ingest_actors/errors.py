@@ -113,16 +113,18 @@ class SinkBroken(IngestError):
 
     Attributes:
         cause: what broke it.
+        hint: what to try; may be empty.
     """
 
     exit_code = 75
 
-    def __init__(self, cause: str) -> None:
+    def __init__(self, cause: str, *, hint: str = "") -> None:
         self.cause = cause
+        self.hint = hint
         super().__init__(cause)
 
     def __str__(self) -> str:
-        return f"the sink broke: {self.cause}"
+        return f"the sink broke: {self.cause}" + (f"; {self.hint}" if self.hint else "")
 
 
 class HttpUnavailable(IngestError):

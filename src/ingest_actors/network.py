@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -160,6 +160,13 @@ async def _resolve(settings: Settings, open_rest: Callable[..., RestClient], ann
         symbols_listed=frozenset(statuses),
         symbols_halted=frozenset(symbol for symbol, status in statuses.items() if status != TRADING),
     )
+
+
+def streams_under_patterns(settings: Settings, symbols: Iterable[str]) -> frozenset[str]:
+    """The streams of those symbols, whether they trade or not, that the settings mean by a pattern."""
+    patterns = [symbol for symbol in settings.binance_symbols if is_pattern(symbol)]
+    meant = expand_symbols(patterns, dict.fromkeys(symbols, TRADING)).symbols
+    return frozenset(streams_for(meant, settings.binance_stream_types))
 
 
 @asynccontextmanager

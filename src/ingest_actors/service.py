@@ -171,13 +171,16 @@ class Service:
             nursery.cancel_scope.cancel()
         return not self._ended.is_set()
 
-    async def reload(self, settings: Settings) -> None:
+    async def reload(self, settings: Settings, *, settle: bool = True) -> None:
         """Take over other symbols, stream types and log level, without a gap in what stays.
+
+        With the same symbols and stream types the exchange is asked what patterns among them mean now.
 
         Returns when everything that is wanted now is subscribed, or the service has ended.
 
         Args:
             settings: as they shall be; all that needs a restart must be as it was.
+            settle: False = return as soon as they are taken over.
 
         Raises:
             SettingsError: they cannot be taken over; everything stays as it was.
@@ -191,10 +194,12 @@ class Service:
                 raise SettingsError(problems)
             if _streams(settings) != _streams(self.settings):
                 await self._topology.reload(settings)
+            else:
+                self._topology.overview.fleet.ask_again()
             self.settings = settings
             self.announcer("settings_reloaded", settings=settings.describe())
         fleet = self._topology.overview.fleet
-        while not fleet.settled and not self._ended.is_set():  # noqa: ASYNC110 - many small things have to happen
+        while settle and not fleet.settled and not self._ended.is_set():  # noqa: ASYNC110 - many small things have to happen
             await trio.sleep(RELOAD_LOOK_S)
 
     async def wait_stopped(self) -> None:

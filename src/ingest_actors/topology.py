@@ -40,7 +40,7 @@ from ingest_actors.bounds import Bounds
 from ingest_actors.burial import bury_event, bury_frame
 from ingest_actors.errors import SettingsError
 from ingest_actors.messages import EventBatch, FrameBatch
-from ingest_actors.network import Network
+from ingest_actors.network import Network, streams_under_patterns
 from ingest_actors.overview import Overview
 from ingest_actors.protocols import FrameTape, Sink
 from ingest_actors.settings import Settings
@@ -282,6 +282,9 @@ class Topology:
             raise SettingsError(["BINANCE_SYMBOLS: a service with a network of its own cannot change it while it runs"])
         network = replace(self.sources.network, resolve=self._network.resolving(settings))
         wanted = await network.resolve(self._announce)
+        before = self.overview.fleet.wanted
+        if before is not None and wanted.symbols_listed is not None:
+            wanted = wanted.with_halted(before, streams_under_patterns(settings, wanted.symbols_halted))
         self.sources.adopt(settings, network)
         self.overview.fleet.change(wanted, self._announce, "streams_changed")
 

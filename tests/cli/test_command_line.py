@@ -22,10 +22,7 @@ def failing(monkeypatch):
         def healthcheck():
             raise error
 
-        app = cli.typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        app.command("healthcheck")(healthcheck)
-        app.callback()(lambda: None)
-        monkeypatch.setattr(cli, "app", app)
+        monkeypatch.setattr(cli, "COMMANDS", {"healthcheck": healthcheck})
         return cli.main(["healthcheck"])
 
     return fail

@@ -129,17 +129,19 @@ class Status:
     total = LedgerEntry(received=1500, delivered=1400, in_flight=100)
 
 
-TOLD = "at 2026-09-21 14:13:20  1,500 messages, 1,400 events delivered, 100 in flight"
-
-
-def test_a_line_now_and_then_says_how_far_it_is(monkeypatch):
+def test_where_nobody_looks_the_log_says_how_far_it_is_to_those_who_want_it(monkeypatch, caplog):
+    caplog.set_level("INFO", "ingest_actors")
     now_s = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now_s[0])
     screen = Screen(terminal=False)
     with progress.progress_of(screen) as showing:
         for now_s[0] in range(25):
             showing.show(Player, Status)
-    assert screen.getvalue() == f" 25%  {TOLD}\n" * 2
+    assert screen.getvalue() == ""
+    told = {
+        "percent": 25.0, "at": "2026-09-21T14:13:20+00:00", "messages": 1500, "delivered": 1400, "in_flight": 100,
+    }  # fmt: skip
+    assert [record.fields for record in caplog.records] == [told] * 2
 
 
 def test_a_bar_says_how_far_it_is(monkeypatch):

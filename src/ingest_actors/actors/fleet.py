@@ -15,12 +15,16 @@ from ingest_actors.actors.connection_state import Connection
 from ingest_actors.announce import Announcer
 from ingest_actors.binance.planning import STREAMS_PER_CONNECTION_MAX
 from ingest_actors.binance.stream_table import symbol_of_stream
+from ingest_actors.binance.symbols import is_pattern
 
 STREAMS_TOLD_MAX = 20
 """Streams that one log line names."""
 
 LANE_LETTERS = ("", "b")
 """What the names of connections end with that carry what others carry too."""
+
+_NOTHING_NEAR = "the exchange lists nothing that looks like it: check BINANCE_SYMBOLS"
+_NO_MATCH = "no symbol that is trading matches it: check BINANCE_SYMBOLS; a listing that does is found within 5 minutes"
 
 _BESIDE = re.compile(r"ws-\d+(?:b|b?\.\d+)")
 
@@ -48,11 +52,20 @@ class Wanted:
     symbols_listed: AbstractSet[str] | None = None
     symbols_halted: AbstractSet[str] = frozenset()
 
-    def with_halted(self, before: Wanted) -> Wanted:
-        """The same, and what was wanted before of symbols that are listed still: one that is halted may trade again."""
+    def with_halted(self, before: Wanted, among: AbstractSet[str] | None = None) -> Wanted:
+        """The same, and what was wanted before of symbols that are listed still: one that is halted may trade again.
+
+        Args:
+            before: what was wanted.
+            among: the streams that the settings could mean; None: they are what they were.
+        """
         there = set(self.streams)
         listed = self.symbols_listed or frozenset()
-        kept = [name for name in before.streams if name not in there and symbol_of_stream(name) in listed]
+        kept = [
+            name
+            for name in before.streams
+            if name not in there and symbol_of_stream(name) in listed and (among is None or name in among)
+        ]
         if not kept:
             return self
         streams = (*self.streams, *kept)
@@ -94,6 +107,7 @@ class Fleet:
         self._leaving: dict[str, str] = {}
         self._changed = trio.Event()
         self._stirred = trio.Event()
+        self._asked = trio.Event()
 
     def everyone(self) -> Iterator[Connection]:
         """All connections, those included that are not planned: about to take a place, or to end."""
@@ -119,6 +133,16 @@ class Fleet:
         """Something else is wanted from now on; what stays is left where it is."""
         self.wanted = wanted
         self._changed.set()
+        self.ask_again()
+
+    def ask_again(self) -> None:
+        """Have the exchange asked now what is wanted, if it is to be asked from time to time."""
+        self._asked.set()
+        self._asked = trio.Event()
+
+    async def wait_asked(self) -> None:
+        """Until that is so, or something else is wanted."""
+        await self._asked.wait()
 
     def change(self, wanted: Wanted, announce: Announcer, name: str) -> None:
         """The same, and tell what comes and what goes, if anything does."""
@@ -142,7 +166,8 @@ class Fleet:
         """Tell of what is asked for and not listed, but for those that are known."""
         for symbol, nearest in (self.wanted.unlisted if self.wanted is not None else {}).items():
             if symbol not in known:
-                announce("symbol_unlisted", level="error", symbol=symbol, nearest=nearest)
+                near = {"nearest": nearest} if nearest else {"hint": _NO_MATCH if is_pattern(symbol) else _NOTHING_NEAR}
+                announce("symbol_unlisted", level="error", symbol=symbol, **near)
 
     @property
     def settled(self) -> bool:

@@ -94,7 +94,11 @@ async def _keep_asking(
     while True:
         before = fleet.wanted
         assert before is not None
-        await trio.sleep(ask_again_s(before))
+        delay_s = ask_again_s(before)
+        with trio.move_on_after(delay_s):
+            await fleet.wait_asked()
+        if fleet.wanted is not before or math.isinf(delay_s):
+            continue  # what is set is another now, and with it the delay
         try:
             answer = await resolve()
         except IngestError as failure:

@@ -151,10 +151,11 @@ class Handover:
         if self._broken is None:
             return
         if self.breaks > self._breaks_max:
+            mend = f"{self._broken.hint}; " if self._broken.hint else ""
             raise SinkUnreachable(
                 "the configured brokers",
                 f"{self.breaks} fatal producer errors in a row, the last: {self._broken.cause}",
-                hint="KAFKA_RETRIES bounds them",
+                hint=f"{mend}KAFKA_RETRIES bounds them",
             ) from self._broken
         self._announce(
             "sink_reset",

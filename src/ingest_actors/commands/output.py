@@ -24,7 +24,7 @@ def tell(text: str) -> None:
 
 
 def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table, as wide as it must be when nobody looks at it on a terminal; columns without content are left out."""
+    """A table, columns without content left out: on a terminal within its width, elsewhere a row a line."""
     from rich import box  # noqa: PLC0415 - commands that print no table start faster without
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -33,14 +33,25 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     kept = [index for index in range(len(columns)) if any(row[index] for row in rows)]
     console = Console(file=sys.stdout)
     if not console.is_terminal:
-        widths = [max(len(row[index]) for row in (columns, *rows)) for index in kept]
-        console = Console(file=sys.stdout, width=sum(widths) + 4 * len(widths))
+        _say_lines([[row[index] for index in kept] for row in (columns, *rows)])
+        return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index in kept:
         table.add_column(columns[index], overflow="fold")
     for row in rows:
         table.add_row(*[Text(row[index]) for index in kept])
     console.print(table)
+
+
+def _say_lines(lines: Sequence[Sequence[str]]) -> None:
+    """Columns below each other, however wide, then an empty line; nothing is wrapped, cut or drawn."""
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    widths = [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
+    for cells in lines:
+        padded = [cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)]
+        say("  ".join(padded).rstrip())
+    say("")
 
 
 def program_version() -> str:

@@ -13,6 +13,7 @@ from ingest_actors.commands import plan_brokers, plan_exchange
 from ingest_actors.commands.endings import EXIT_FAILURE
 from ingest_actors.commands.output import say
 from ingest_actors.commands.plan_brokers import Brokers, Topic, ask_brokers
+from ingest_actors.commands.plan_effects import effects
 from ingest_actors.commands.plan_exchange import Exchange, ask_exchange
 from ingest_actors.commands.plan_figures import Figures, figures
 from ingest_actors.commands.plan_findings import Findings, judge
@@ -132,8 +133,10 @@ def as_dict(
             "hint": brokers.hint,
             "count": brokers.count,
             "unwritable": list(brokers.unwritable),
+            "unreadable": list(brokers.unreadable),
         },
         "topics": [_topic(topic) for topic in brokers.topics],
+        "settings": [asdict(effect) for effect in effects(settings, amounts, brokers)],
     }
 
 

@@ -66,6 +66,7 @@ class Brokers:
         count: how many brokers there are.
         topics: those that the service writes or reads.
         unwritable: topics that we lack the right to write to.
+        unreadable: the state topic, when we lack the right to read it.
     """
 
     servers: str
@@ -76,6 +77,7 @@ class Brokers:
     count: int = 0
     topics: list[Topic] = field(default_factory=list)
     unwritable: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 def unasked(settings: Settings) -> Brokers:
@@ -116,12 +118,10 @@ def _ask(told: Brokers, settings: Settings) -> None:
         configs = cluster.configs(names)
         sizes = read_limits(cluster, names).topics
         defaults = cluster.broker_config(min(there.brokers)) if there.brokers else {}
-        written = [name for name in names if name not in (settings.kafka_topic_state, settings.kafka_topic_gaps)]
-        told.unwritable = tuple(
-            name
-            for name, operations in (cluster.operations(written) if written else {}).items()
-            if not operations & {AclOperation.WRITE, AclOperation.ALL}
-        )
+        rights = cluster.operations(names) if names else {}
+        told.unwritable = _without(AclOperation.WRITE, rights)
+        state = settings.kafka_topic_state
+        told.unreadable = _without(AclOperation.READ, {state: rights[state]} if state in rights else {})
     made = "to be created" if settings.kafka_create_topics else "missing"
     told.topics = [
         _existing(topic, there, configs.get(topic.name, {}), drift, sizes[topic.name].message_bytes_max)
@@ -129,6 +129,10 @@ def _ask(told: Brokers, settings: Settings) -> None:
         else _new(topic, defaults, made)
         for topic in desired
     ]
+
+
+def _without(right: AclOperation, rights: Mapping[str, set[AclOperation]]) -> tuple[str, ...]:
+    return tuple(topic for topic, operations in rights.items() if not operations & {right, AclOperation.ALL})
 
 
 def _existing(

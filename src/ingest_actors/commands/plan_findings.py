@@ -8,10 +8,12 @@ from typing import Final
 
 from ingest_actors.commands.endings import EXIT_CLEAN, EXIT_FAILURE
 from ingest_actors.commands.plan_brokers import MESSAGE_BYTES_MIN, Brokers, Topic
+from ingest_actors.commands.plan_effects_service import disk_room
 from ingest_actors.commands.plan_exchange import Exchange
 from ingest_actors.commands.plan_figures import Figures
 from ingest_actors.errors import ExchangeUnreachable
 from ingest_actors.settings import Settings
+from ingest_actors.settings.values import size_text
 
 CLOCK_OFFSET_MS_MAX: Final = 1000
 """More than this, and latencies and `ingestion_timestamp` say something else than people think."""
@@ -53,6 +55,7 @@ def judge(settings: Settings, figures: Figures, exchange: Exchange, brokers: Bro
             *_endpoint_warnings(exchange),
             *_figure_warnings(settings, figures),
             *_topic_warnings(settings, brokers),
+            *_spool_warnings(settings),
         ),
         unasked=tuple(_unasked(exchange, brokers)),
     )
@@ -143,6 +146,8 @@ def _topic_problems(settings: Settings, brokers: Brokers) -> Iterator[str]:
         yield f"topics that do not exist, with KAFKA_CREATE_TOPICS=false: {names(missing)}; `setup-topics` creates them"
     if brokers.unwritable:
         yield f"no right to write to: {names(brokers.unwritable)}; grant WRITE"
+    if brokers.unreadable:
+        yield f"no right to read {names(brokers.unreadable)}, from where a restart goes on; grant READ"
     too_many = [
         topic for topic in brokers.topics if topic.state == "to be created" and topic.replication > brokers.count
     ]
@@ -177,6 +182,15 @@ def _topic_warnings(settings: Settings, brokers: Brokers) -> Iterator[str]:
     alone = [topic for topic in brokers.topics if topic.replication == 1 and brokers.reachable]
     if alone and brokers.count > 1:
         yield f"one replica alone, so one broker lost loses records: {_topics(alone)}"
+
+
+def _spool_warnings(settings: Settings) -> Iterator[str]:
+    room = None if settings.spool_dir is None else disk_room(settings.spool_dir)
+    if room is not None and room < settings.spool_max_bytes:
+        yield (
+            f"SPOOL_MAX_BYTES={size_text(settings.spool_max_bytes)}: the disk of {settings.spool_dir} has {room} bytes"
+            " left, what the spool holds already not counted; make room, or set what there is"
+        )
 
 
 def _topics(topics: Sequence[Topic]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ingest_actors.commands.output import say, say_table
 from ingest_actors.commands.plan_brokers import Brokers, Topic
+from ingest_actors.commands.plan_effects import Effect, effects
 from ingest_actors.commands.plan_exchange import Endpoint, Exchange
 from ingest_actors.commands.plan_figures import Carried, Figures
 from ingest_actors.commands.plan_findings import Findings
@@ -15,13 +16,19 @@ from ingest_actors.settings.values import size_text
 
 DAY_MS = 86_400_000
 
+SHOWN_CHARACTERS_MAX = 40
+"""Of a setting's value; hundreds of symbols would drown the rest."""
+
 
 def say_plan(settings: Settings, figures: Figures, exchange: Exchange, brokers: Brokers, findings: Findings) -> None:
     """All of it, to stdout."""
     say_table(("what", "amount", "of which"), _amounts(settings, figures, exchange))
     if exchange.rest:
         say_table(("exchange", "answers", "cause", "proxy"), _endpoints(exchange))
-    say_table(("topic", "state", "partitions", "replication", "kept", "largest record"), _topics(brokers.topics))
+    say_table(
+        ("topic", "state", "partitions", "replication", "in sync", "kept", "largest record"), _topics(brokers.topics)
+    )
+    say_table(("setting", "what it brings about"), [_effect(effect) for effect in effects(settings, figures, brokers)])
     for text in findings.problems:
         say(f"problem: {text}")
     for text in findings.unasked:
@@ -130,11 +137,21 @@ def _topics(topics: Sequence[Topic]) -> Sequence[Sequence[str]]:
             topic.state,
             str(topic.partitions),
             "the brokers' default" if topic.replication == -1 else str(topic.replication),
+            "" if topic.in_sync_min is None else f"{topic.in_sync_min} needed",
             _kept(topic.retention_ms),
             "" if topic.message_bytes_max is None else f"{topic.message_bytes_max:,} bytes",
         )
         for topic in topics
     ]
+
+
+def _effect(effect: Effect) -> Sequence[str]:
+    given = [f"{name}={_cut(value)}" if value else name for name, value in effect.settings.items()]
+    return (" ".join(given), effect.effect)
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= SHOWN_CHARACTERS_MAX else f"{value[:SHOWN_CHARACTERS_MAX]}..."
 
 
 def _kept(retention_ms: int | None) -> str:

@@ -1,4 +1,4 @@
-"""How far a replay is: a bar where somebody looks, a line now and then where nobody does."""
+"""How far a replay is: a bar where somebody looks; where nobody does, a line in the log for those who want it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Final, Protocol, Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from ingest_actors.logs import get_logger
 from ingest_actors.replayer import Player
 from ingest_actors.status import Status
 
 LINE_INTERVAL_S: Final = 10.0
+"""Between two lines in the log."""
 
 
 class Showing(Protocol):
@@ -29,7 +31,7 @@ class Showing(Protocol):
 
 def progress_of(stream: TextIO) -> Showing:
     """What fits the stream."""
-    return Bar(stream) if stream.isatty() else Lines(stream)
+    return Bar(stream) if stream.isatty() else Lines()
 
 
 def summary(player: Player, status: Status) -> str:
@@ -68,10 +70,10 @@ class Bar:
 
 
 class Lines:
-    """A line every `LINE_INTERVAL_S` seconds."""
+    """A line in the log every `LINE_INTERVAL_S` seconds; below the level that a replay logs at by default."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
+        self._log = get_logger()
         self._due_s = time.monotonic() + LINE_INTERVAL_S
 
     def __enter__(self) -> Self:
@@ -86,4 +88,11 @@ class Lines:
         if now_s >= self._due_s:
             self._due_s = now_s + LINE_INTERVAL_S
             share = 100 * player.position_bytes / max(player.total_bytes, 1)
-            print(f"{share:3.0f}%  {summary(player, status)}", file=self._stream, flush=True)
+            self._log.info(
+                "replay_progress",
+                percent=round(share, 1),
+                at=datetime.fromtimestamp(player.at_ns / 1e9, UTC).isoformat(timespec="seconds"),
+                messages=player.messages,
+                delivered=status.total.delivered,
+                in_flight=status.total.in_flight,
+            )

@@ -63,14 +63,20 @@ class Reloader:
 
     async def _reload(self) -> None:
         log = get_logger()
+        logger = logging.getLogger(LOGGER_NAME)
+        level = logger.level
         try:
             settings, shadowed = self._reread()
             if shadowed:
                 log.warning("settings_shadowed", names=list(shadowed), hint="the environment goes before the file")
-            await self._service.reload(settings)
+            wanted = logging.getLevelNamesMapping()[settings.log_level]
+            logger.setLevel(min(level, wanted))  # that it has changed is told by either
+            # Not until all is subscribed: with the exchange away that may take long, and somebody may know better.
+            await self._service.reload(settings, settle=False)
+            level = wanted
         except SettingsError as error:
             log.warning("reload_refused", signal="SIGHUP", problems=error.problems, hint="the former settings go on")
         except IngestError as error:
             log.warning("reload_failed", signal="SIGHUP", cause=str(error), hint="the former settings go on; try again")
-        else:
-            logging.getLogger(LOGGER_NAME).setLevel(settings.log_level)
+        finally:
+            logger.setLevel(level)

@@ -16,10 +16,10 @@ from ingest_actors.commands.output import program_version
 from ingest_actors.commands.reloading import Reloader, Reread
 from ingest_actors.commands.signals import obey_signals
 from ingest_actors.console.http import serve_http
-from ingest_actors.errors import IngestError
+from ingest_actors.errors import IngestError, SecondWriter
 from ingest_actors.logs import get_logger
 from ingest_actors.proxies import Proxies
-from ingest_actors.service import Service
+from ingest_actors.service import DrainTimedOut, Service, StopReport
 from ingest_actors.settings import Settings
 
 
@@ -126,5 +126,25 @@ def _tell_stopped(service: Service, signals: list[signal.Signals], error: BaseEx
         fields["ledger"] = asdict(report.ledger)
         fields["unfinished"] = list(report.unfinished)
         fields["left"] = report.left or {}
+        hint = _hint(error, report)
+        if hint:
+            fields["hint"] = hint
     log = get_logger()
     (log.info if exit_code == EXIT_CLEAN else log.error)("service_stopped", **fields)
+
+
+def _hint(error: BaseException | None, report: StopReport) -> str:
+    """What becomes of that which is in flight, and what to do."""
+    if isinstance(error, SecondWriter):
+        return (
+            "do not restart this one: the other process goes on, and brings what was in flight here; if two are meant"
+            " to run, give each an INSTANCE_NAME of its own"
+        )
+    if isinstance(error, DrainTimedOut):
+        return (
+            "what was in flight is in Kafka or not; the next start goes on from what is, and brings the trades. Look"
+            " whether Kafka answers, or allow more: SHUTDOWN_TIMEOUT_SECONDS"
+        )
+    if report.ledger.in_flight:
+        return "what was in flight is in Kafka or not; the next start goes on from what is, and brings the trades"
+    return ""

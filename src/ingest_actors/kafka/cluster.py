@@ -53,6 +53,7 @@ class Cluster:
     def __init__(self, options: Mapping[str, Any], *, timeout_s: float) -> None:
         self.target = str(options["bootstrap.servers"])
         self._timeout_s = timeout_s
+        self._options = options
         self._errors: list[KafkaError] = []
         try:
             # What it has to say is in the error that is raised.
@@ -90,7 +91,7 @@ class Cluster:
                 last: KafkaError = error.args[0]
             self._admin.poll(0)
             waited_s = time.monotonic() - began
-            verdict = diagnose(self.target, self._errors, settled=waited_s > _SETTLE_S)
+            verdict = diagnose(self.target, self._errors, settled=waited_s > _SETTLE_S, options=self._options)
             if verdict is not None:
                 raise verdict
             if waited_s > self._timeout_s - _ASK_S:
@@ -153,9 +154,9 @@ class Cluster:
             except KafkaException as error:
                 # A partition that was made a moment ago, or whose broker has just gone, has no leader yet.
                 if not error.args[0].retriable() and error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
-                    raise refused(self.target, error.args[0], topic=topic) from error
+                    raise refused(self.target, error.args[0], topic=topic, reading=True) from error
                 if time.monotonic() > deadline:
-                    raise refused(self.target, error.args[0], topic=topic) from error
+                    raise refused(self.target, error.args[0], topic=topic, reading=True) from error
             time.sleep(_ASK_S / 10)
 
     def create_topics(self, topics: Sequence[NewTopic]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ingest_actors.errors import SettingsError
+from ingest_actors.kafka.credentials import read_password
 from ingest_actors.kafka.option_rules import is_secret_option, option_name, option_problems
 from ingest_actors.settings import Settings
 
@@ -50,7 +50,7 @@ def client_options(settings: Settings, *, bootstrap_servers: str | None = None) 
         "security.protocol": settings.kafka_security_protocol,
         "sasl.mechanism": settings.kafka_sasl_mechanism,
         "sasl.username": settings.kafka_sasl_username,
-        "sasl.password": _password(settings),
+        "sasl.password": read_password(settings),
         "ssl.ca.location": settings.kafka_ssl_ca_location,
         "ssl.certificate.location": settings.kafka_ssl_certificate_location,
         "ssl.key.location": settings.kafka_ssl_key_location,
@@ -129,16 +129,3 @@ def transactional_options(
 def transactional_id(instance: str) -> str:
     """The transactional id of an instance; rights can be given for the prefix, which is its name."""
     return f"{instance}-writer"
-
-
-def _password(settings: Settings) -> str | None:
-    if settings.kafka_sasl_password is not None:
-        return settings.kafka_sasl_password.get_secret_value()
-    path = settings.kafka_sasl_password_file
-    if path is None:
-        return None
-    try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise SettingsError([f"KAFKA_SASL_PASSWORD_FILE={path}: cannot be read: {reason}"]) from error

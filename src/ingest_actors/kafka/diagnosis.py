@@ -3,66 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaError
 
-from ingest_actors.errors import SinkUnreachable
+from ingest_actors.errors import SinkBroken, SinkUnreachable
 from ingest_actors.kafka import codes
+from ingest_actors.kafka.tls_trouble import distrust, own_certificate
 
-_CREDENTIALS = "check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM"
+GUIDE: Final = "docs/how-to/kafka-security.md"
+
+_CREDENTIALS = "check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD (or its file) and KAFKA_SASL_MECHANISM"
+_MECHANISM = "set KAFKA_SASL_MECHANISM to one that the brokers take"
 _AUTHORITY = "check KAFKA_SSL_CA_LOCATION: it must hold the authority that signed the brokers' certificates"
+_DATES = "renew the brokers' certificates, or mend the clock of this machine"
+_NAMES = (
+    "the brokers' certificates must be for the names under which they are reached: those in KAFKA_BOOTSTRAP_SERVERS,"
+    " and those that they advertise"
+)
+_OWN_MISSING = "the brokers may want a certificate: set KAFKA_SSL_CERTIFICATE_LOCATION and KAFKA_SSL_KEY_LOCATION"
+_OWN = (
+    "renew the certificate in KAFKA_SSL_CERTIFICATE_LOCATION, or have it signed by an authority that the brokers trust"
+)
 _NOT_TLS = "the port may not speak TLS: check KAFKA_SECURITY_PROTOCOL and the port"
-_IS_TLS = "the port may want TLS or a login (check KAFKA_SECURITY_PROTOCOL), or the brokers are just starting"
+_IS_TLS = (
+    "the port may want TLS, a login or a certificate (check KAFKA_SECURITY_PROTOCOL), or the brokers are just starting"
+)
 _NAME = "check the host names in KAFKA_BOOTSTRAP_SERVERS"
 _NOBODY = "check that the brokers run, and host and port in KAFKA_BOOTSTRAP_SERVERS"
-_RIGHTS = "ask for the rights DESCRIBE and WRITE on the topic, and CREATE when the program is to create it"
+_RIGHTS = (
+    "ask for the right WRITE on the topic (it contains DESCRIBE), and CREATE when the program is to create it;"
+    f" {GUIDE} names all of them"
+)
+_RIGHT_TO_READ = f"ask for the right READ on the topic; {GUIDE} names all of them"
+_ID_RIGHTS = f"ask for the right WRITE on the transactional id (it contains DESCRIBE); {GUIDE} names all of them"
 _FILES = "check KAFKA_SSL_CA_LOCATION, KAFKA_SSL_CERTIFICATE_LOCATION and KAFKA_SSL_KEY_LOCATION"
 
 
-def diagnose(target: str, errors: Sequence[KafkaError], *, settled: bool) -> SinkUnreachable | None:
-    """Why the brokers cannot be used, from what ``error_cb`` was given so far.
+class Finding(NamedTuple):
+    """What is wrong, in a few words, and what to try."""
+
+    cause: str
+    hint: str
+
+
+def diagnose(
+    target: str, errors: Sequence[KafkaError], *, settled: bool, options: Mapping[str, Any] | None = None
+) -> SinkUnreachable | None:
+    """Why the brokers cannot be used, from what ``error_cb`` was given so far. Blocks for some seconds at most.
 
     Args:
         target: the bootstrap servers.
         errors: in the order in which they came.
         settled: whether errors that may pass have had their time.
+        options: of the client; with them certificates are looked at.
 
     Returns:
         The error to raise; None while there is hope.
     """
     texts = {error.code(): error.str() for error in errors}
-    if codes.AUTHENTICATION in texts:
-        return SinkUnreachable(
-            target, f"the brokers do not let us in: {texts[codes.AUTHENTICATION]}", hint=_CREDENTIALS
-        )
-    if codes.SSL in texts:
-        text = texts[codes.SSL]
-        if "verify" in text:
-            return SinkUnreachable(target, f"the brokers' certificate is not trusted: {text}", hint=_AUTHORITY)
-        return SinkUnreachable(target, f"no TLS with the brokers: {text}", hint=_NOT_TLS)
-    return _diagnose_what_may_pass(target, texts) if settled else None
+    for code in (codes.AUTHENTICATION, codes.SSL):
+        if code in texts:
+            found = _for_good(code, texts[code], options or {})
+            return SinkUnreachable(target, found.cause, hint=found.hint)
+    found_late = _may_pass(texts, options or {}) if settled else None
+    return None if found_late is None else SinkUnreachable(target, found_late.cause, hint=found_late.hint)
 
 
-def _diagnose_what_may_pass(target: str, texts: Mapping[int, str]) -> SinkUnreachable | None:
-    if codes.RESOLVE in texts:
-        return SinkUnreachable(target, f"the name is not known: {texts[codes.RESOLVE]}", hint=_NAME)
-    text = texts.get(codes.TRANSPORT, "")
-    if "refused" in text:
-        return SinkUnreachable(target, f"nothing listens there: {text}", hint=_NOBODY)
-    if "SSL" in text:
-        return SinkUnreachable(target, f"no TLS with the brokers: {text}", hint=_NOT_TLS)
-    if codes.ALL_BROKERS_DOWN in texts:
-        # librdkafka tells a connection that is closed at once to its log alone.
-        text = text or texts[codes.ALL_BROKERS_DOWN]
-        return SinkUnreachable(target, f"they hang up as soon as they are spoken to: {text}", hint=_IS_TLS)
-    return None
+def hint_of(error: KafkaError) -> str:
+    """What to try when a client that was let in reports this; empty when there is nothing but to wait."""
+    code, text = error.code(), error.str()
+    if code in (codes.AUTHENTICATION, codes.SSL):
+        return _for_good(code, text, {}).hint
+    if code == codes.RESOLVE:
+        return _NAME
+    return ""
 
 
-def refused(target: str, error: KafkaError, *, topic: str = "") -> SinkUnreachable:
+def refused(target: str, error: KafkaError, *, topic: str = "", reading: bool = False) -> SinkUnreachable:
     """An error for something that the brokers, or librdkafka, refused to do."""
     about = f"topic {topic}: " if topic else ""
     if error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):
-        return SinkUnreachable(target, f"{about}not allowed: {error.str()}", hint=_RIGHTS)
+        hint = _RIGHT_TO_READ if reading else _RIGHTS
+        return SinkUnreachable(target, f"{about}not allowed: {error.str()}", hint=hint)
     if error.code() == codes.INVALID_ARG:
         return SinkUnreachable(target, f"the client cannot be made: {error.str()}", hint=_FILES)
     return SinkUnreachable(target, f"{about}{error.str()}")
@@ -71,3 +94,64 @@ def refused(target: str, error: KafkaError, *, topic: str = "") -> SinkUnreachab
 def lacks_right(target: str, topic: str, right: str) -> SinkUnreachable:
     """An error for a topic that we may see but not use."""
     return SinkUnreachable(target, f"topic {topic}: the right {right} is missing", hint=_RIGHTS)
+
+
+def lacks_id(target: str, name: str, error: KafkaError) -> SinkUnreachable:
+    """An error for a transactional id that we may not use."""
+    return SinkUnreachable(target, f"transactional id {name}: not allowed: {error.str()}", hint=_ID_RIGHTS)
+
+
+def broken(cause: str) -> SinkBroken:
+    """An error for a sink that must be reset; `cause` is librdkafka's text."""
+    hint = ""
+    if "Topic authorization failed" in cause:
+        hint = _RIGHTS
+    elif "Transactional Id authorization failed" in cause:
+        hint = _ID_RIGHTS
+    return SinkBroken(cause, hint=hint)
+
+
+def _for_good(code: int, text: str, options: Mapping[str, Any]) -> Finding:
+    """What lasts until somebody mends it."""
+    if code == codes.AUTHENTICATION:
+        hint = _MECHANISM if "mechanism" in text.lower() and "supported" in text.lower() else _CREDENTIALS
+        return Finding(f"the brokers do not let us in: {text}", hint)
+    if "verify failed" in text:
+        return _distrusted(text, distrust(text, options))
+    if "alert" in text:  # theirs, so it is ours that they do not like
+        return _not_taken(text, options)
+    return Finding(f"no TLS with the brokers: {text}", _NOT_TLS)
+
+
+def _distrusted(text: str, why: str) -> Finding:
+    hint = _AUTHORITY
+    if "expired" in why or "not yet valid" in why:
+        hint = _DATES
+    elif "mismatch" in why:
+        hint = _NAMES
+    return Finding(f"the brokers' certificate is not trusted: {f'{why} ({text})' if why else text}", hint)
+
+
+def _not_taken(text: str, options: Mapping[str, Any]) -> Finding:
+    why = own_certificate(options)
+    missing = "ssl.certificate.location" not in options and bool(options)
+    what = "the brokers do not take our certificate" if not missing else "the brokers want a certificate of ours"
+    return Finding(f"{what}: {f'{why} ({text})' if why else text}", _OWN_MISSING if missing else _OWN)
+
+
+def _may_pass(texts: Mapping[int, str], options: Mapping[str, Any]) -> Finding | None:
+    if codes.RESOLVE in texts:
+        return Finding(f"the name is not known: {texts[codes.RESOLVE]}", _NAME)
+    text = texts.get(codes.TRANSPORT, "")
+    if "refused" in text:
+        return Finding(f"nothing listens there: {text}", _NOBODY)
+    if "SSL" in text:
+        return Finding(f"no TLS with the brokers: {text}", _NOT_TLS)
+    if codes.ALL_BROKERS_DOWN in texts:
+        why = own_certificate(options)
+        if why:
+            return Finding(f"the brokers do not take our certificate: {why}", _OWN)
+        # librdkafka tells a connection that is closed at once to its log alone.
+        text = text or texts[codes.ALL_BROKERS_DOWN]
+        return Finding(f"they hang up as soon as they are spoken to: {text}", _IS_TLS)
+    return None

@@ -9,6 +9,7 @@ import trio
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from ingest_actors.kafka import codes
+from ingest_actors.kafka.credentials import Credentials
 from ingest_actors.kafka.librdkafka_log import LibrdkafkaLog
 
 FLUSH_S = 0.005
@@ -22,6 +23,7 @@ class ProducerHandle:
     Args:
         options: for librdkafka; the producer connects at once, in threads of its own.
         on_error: called from `poll` with what is wrong between the producer and its brokers; never fatal errors.
+        credentials: asked for the password as it is now when the brokers do not let the producer in.
 
     Attributes:
         produce: the producer's own method, unwrapped, since it is called for each record.
@@ -31,9 +33,12 @@ class ProducerHandle:
         KafkaException: an option is not accepted.
     """
 
-    def __init__(self, options: dict[str, Any], on_error: ErrorCallback) -> None:
+    def __init__(
+        self, options: dict[str, Any], on_error: ErrorCallback, credentials: Credentials | None = None
+    ) -> None:
         self.fatal: KafkaError | None = None
         self._on_error = on_error
+        self._credentials = credentials
         self._producer: Producer | None = Producer({**options, "error_cb": self._error, "logger": LibrdkafkaLog()})
         self.produce = self._producer.produce
         self._poll = self._producer.poll
@@ -89,5 +94,7 @@ class ProducerHandle:
     def _error(self, error: KafkaError) -> None:
         if error.fatal():
             self.fail(error)
-        else:
-            self._on_error(error)
+            return
+        if self._credentials is not None:
+            self._credentials.refused(self._producer, error)
+        self._on_error(error)

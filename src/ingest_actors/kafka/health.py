@@ -8,6 +8,7 @@ from collections.abc import Callable
 from confluent_kafka import KafkaError
 
 from ingest_actors.kafka import codes
+from ingest_actors.kafka.diagnosis import hint_of
 from ingest_actors.logs import get_logger
 
 log = get_logger()
@@ -35,7 +36,7 @@ class Health:
         self.detail = ""
         self.errors = 0
         self._clock = clock
-        self._last_error = ""
+        self._last_error: KafkaError | None = None
         self._suspect_since: float | None = None
         self._quiet_since = clock()
         self._down_since = 0.0
@@ -49,8 +50,8 @@ class Health:
         """Librdkafka's ``error_cb``."""
         self.errors += 1
         # "All brokers are down" comes after the error that says why: keep that one.
-        if error.code() != codes.ALL_BROKERS_DOWN or not self._last_error:
-            self._last_error = error.str()
+        if error.code() != codes.ALL_BROKERS_DOWN or self._last_error is None:
+            self._last_error = error
         if error.code() == codes.ALL_BROKERS_DOWN and self._suspect_since is None:
             self._suspect_since = self._clock()
 
@@ -70,7 +71,8 @@ class Health:
         if self.reachable:
             return
         self.reachable = True
-        self.detail = self._last_error = ""
+        self.detail = ""
+        self._last_error = None
         log.warning("kafka_recovered", outage_s=round(self._clock() - self._down_since, 1))
 
     def check(self, waiting: int) -> None:
@@ -80,14 +82,25 @@ class Health:
         quiet_s = self.quiet_s()
         confirmed = self._suspect_since is not None and self._clock() - self._suspect_since > CONFIRM_S
         if quiet_s > STALL_S or (confirmed and quiet_s > CONFIRM_S):
-            self.down(f"nothing was acknowledged for {quiet_s:.0f} s while {waiting} records wait")
+            detail = f"nothing was acknowledged for {quiet_s:.0f} s while {waiting} records wait"
+            self.down(detail, since=self._quiet_since)
 
-    def down(self, detail: str) -> None:
-        """It is unreachable."""
-        if self._last_error:
-            detail = f"{detail}; last error: {self._last_error}"
+    def down(self, detail: str, *, since: float | None = None) -> None:
+        """It is unreachable.
+
+        Args:
+            detail: how that showed.
+            since: since when, by the clock; None: since it was suspected, if it was.
+        """
+        hint = ""
+        if self._last_error is not None:
+            detail = f"{detail}; last error: {self._last_error.str()}"
+            hint = hint_of(self._last_error)
         self.detail = detail
-        if self.reachable:
-            self.reachable = False
-            self._down_since = self._clock()
-            log.warning("kafka_unreachable", detail=detail)
+        if not self.reachable:
+            return
+        self.reachable = False
+        # The outage is told as long as it was, the time included that it took to be sure of it.
+        begun = self._suspect_since if since is None else since
+        self._down_since = self._clock() if begun is None else begun
+        log.warning("kafka_unreachable", detail=detail, **({"hint": hint} if hint else {}))

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from ingest_actors.errors import SinkBroken
 from ingest_actors.kafka.accepted import Accepted, RecordId
+from ingest_actors.kafka.credentials import Credentials
 from ingest_actors.kafka.handle import ProducerHandle
 from ingest_actors.kafka.health import CONFIRM_S, Health
 from ingest_actors.kafka.letters import Letter, wall_clock_ms
@@ -74,6 +75,7 @@ class LibrdkafkaSink:
         away_s: how long nobody wrote before this sink was opened, seconds; None: nobody ever did, or nobody asked.
         clock_ms: wall clock, ms since the epoch.
         health: judges whether the brokers can be reached.
+        credentials: let the producers in when the password has changed.
         bootstrap_servers: where the brokers are, for whoever wants to look in.
         on_close: called at the end of `aclose`.
     """
@@ -90,6 +92,7 @@ class LibrdkafkaSink:
         away_s: float | None = None,
         clock_ms: Callable[[], int] = wall_clock_ms,
         health: Health | None = None,
+        credentials: Credentials | None = None,
         bootstrap_servers: str = "",
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
@@ -103,6 +106,7 @@ class LibrdkafkaSink:
         self._limits = limits
         self._read_limits_again = read_limits
         self._health = health or Health()
+        self._credentials = credentials
         self._handle = self._make_handle(False)  # noqa: FBT003 - also used as a Callable
         self._serial = 0
         self._interrupted: dict[int, Accepted] = {}
@@ -302,7 +306,7 @@ class LibrdkafkaSink:
 
     def _raise_if_broken(self) -> None:
         if self._broken is not None:
-            raise SinkBroken(self._broken.cause)
+            raise SinkBroken(self._broken.cause, hint=self._broken.hint)
 
     def _poll(self, *, ring: bool = True) -> None:
         """Run the callbacks that are due, and tell from the oldest batch whether anything was answered.
@@ -389,7 +393,7 @@ class LibrdkafkaSink:
 
     def _make_handle(self, careful: bool) -> ProducerHandle:  # noqa: FBT001 - also used as a Callable
         options = self._make_options(self._limits) | (CAREFUL_OPTIONS if careful else {})
-        return ProducerHandle(options, self._health.on_error)
+        return ProducerHandle(options, self._health.on_error, self._credentials)
 
     async def _read_limits(self) -> Limits:
         self._limits = await self._read_limits_again()

@@ -14,7 +14,8 @@ from confluent_kafka.admin import AclOperation
 from ingest_actors.errors import SinkUnreachable
 from ingest_actors.kafka.cluster import Cluster
 from ingest_actors.kafka.config import client_options, producer_options
-from ingest_actors.kafka.diagnosis import lacks_right, refused
+from ingest_actors.kafka.credentials import Credentials
+from ingest_actors.kafka.diagnosis import GUIDE, lacks_right, refused
 from ingest_actors.kafka.embedded import EmbeddedCluster
 from ingest_actors.kafka.letters import Letter, wall_clock_ms
 from ingest_actors.kafka.librdkafka import LibrdkafkaSink
@@ -70,6 +71,7 @@ async def open_sink(
         if settings.kafka_bootstrap_servers == EMBEDDED:
             embedded = await trio.to_thread.run_sync(EmbeddedCluster)
             undo.callback(embedded.close)
+        credentials = Credentials(settings)
         servers = embedded.bootstrap_servers if embedded else settings.kafka_bootstrap_servers
         ask = partial(_ask_embedded, servers) if embedded else partial(_ask_cluster, settings, timeout_s)
         limits = await trio.to_thread.run_sync(
@@ -100,6 +102,7 @@ async def open_sink(
                 read_limits=read_again,
                 progress=progress,
                 letter=letter,
+                credentials=credentials,
                 timeout_s=timeout_s,
                 transaction_timeout_ms=transaction_timeout_ms,
                 clock_ms=clock_ms,
@@ -111,6 +114,7 @@ async def open_sink(
                 make_options=make_options,
                 limits=limits,
                 progress=progress,
+                credentials=credentials,
                 timeout_s=timeout_s,
                 clock_ms=clock_ms,
             )
@@ -124,6 +128,7 @@ async def open_sink(
                 progress=progress,
                 away_s=kept and kept.away_s,
                 clock_ms=clock_ms,
+                credentials=credentials,
                 bootstrap_servers=servers,
                 on_close=undo.pop_all().close,
             )
@@ -157,7 +162,8 @@ def _ask_cluster(settings: Settings, timeout_s: float, *, create: bool) -> Limit
             raise SinkUnreachable(
                 cluster.target,
                 f"topics that do not exist, or that we may not see: {', '.join(missing)}",
-                hint="run `python -m ingest_actors setup-topics`, or set KAFKA_CREATE_TOPICS=true",
+                hint="run `python -m ingest_actors setup-topics`, or set KAFKA_CREATE_TOPICS=true; where there are"
+                f" access rules, ask for the right WRITE on them: {GUIDE}",
             )
         for topic, operations in cluster.operations(needed).items():
             if AclOperation.WRITE not in operations and AclOperation.ALL not in operations:

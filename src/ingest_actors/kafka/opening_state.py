@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ingest_actors.kafka.config import client_options
+from ingest_actors.kafka.credentials import Credentials
 from ingest_actors.kafka.handle import ProducerHandle
 from ingest_actors.kafka.limits import Limits
 from ingest_actors.kafka.owner import new_owner
@@ -36,6 +37,7 @@ async def open_state(
     make_options: Callable[[Limits], dict[str, Any]],
     limits: Limits,
     progress: Progress[Any],
+    credentials: Credentials,
     timeout_s: float,
     clock_ms: Callable[[], int],
 ) -> KeptState:
@@ -53,7 +55,7 @@ async def open_state(
             "queue.buffering.max.kbytes": QUEUE_KBYTES,
             "queue.buffering.max.messages": 100_000,
         }
-        return ProducerHandle(options, lambda _: None)
+        return ProducerHandle(options, lambda _: None, credentials)
 
     writer = StateWriter(
         make_handle,
@@ -62,7 +64,10 @@ async def open_state(
         instance=settings.instance_name,
         topic=settings.kafka_topic_state,
         watch=RivalWatch(
-            lambda: dict(client_options(settings)), instance=settings.instance_name, topic=settings.kafka_topic_state
+            lambda: dict(client_options(settings)),
+            instance=settings.instance_name,
+            topic=settings.kafka_topic_state,
+            credentials=credentials,
         ),
         clock_ms=clock_ms,
     )

@@ -12,7 +12,8 @@ from confluent_kafka import KafkaError, KafkaException
 
 from ingest_actors.errors import SinkUnreachable
 from ingest_actors.kafka.config import transactional_id, transactional_options
-from ingest_actors.kafka.diagnosis import refused
+from ingest_actors.kafka.credentials import Credentials
+from ingest_actors.kafka.diagnosis import lacks_id, refused
 from ingest_actors.kafka.health import Health
 from ingest_actors.kafka.inquest import Inquest
 from ingest_actors.kafka.letters import Letter
@@ -37,7 +38,6 @@ TAKE_OVER_ATTEMPTS_MAX = 10
 _NO_COORDINATOR = (
     "the brokers may be just starting; else transaction.state.log.replication.factor must not exceed their number"
 )
-_RIGHTS = "ask for the rights DESCRIBE and WRITE on the transactional id"
 
 
 async def open_transactional(
@@ -48,6 +48,7 @@ async def open_transactional(
     read_limits: Callable[[], Awaitable[Limits]],
     progress: Progress[Any] | None,
     letter: Letter | None,
+    credentials: Credentials,
     timeout_s: float,
     transaction_timeout_ms: int,
     clock_ms: Callable[[], int],
@@ -64,7 +65,7 @@ async def open_transactional(
         # As long as the settings let a transaction be open anyway, and then what an outage may take.
         timeout_ms = transaction_timeout_ms + settings.kafka_commit_interval_ms
         options = transactional_options(make_options(limits), instance=settings.instance_name, timeout_ms=timeout_ms)
-        return TransactionalHandle(dict(options), health.on_error)
+        return TransactionalHandle(dict(options), health.on_error, credentials)
 
     for _ in range(TAKE_OVER_ATTEMPTS_MAX):
         try:
@@ -161,7 +162,5 @@ async def _done(settings: Settings, call: Callable[[], Awaitable[Outcome]], time
 def _cannot(settings: Settings, error: KafkaError) -> SinkUnreachable:
     name = transactional_id(settings.instance_name)
     if error.code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
-        return SinkUnreachable(
-            settings.kafka_bootstrap_servers, f"transactional id {name}: not allowed: {error.str()}", hint=_RIGHTS
-        )
+        return lacks_id(settings.kafka_bootstrap_servers, name, error)
     return refused(settings.kafka_bootstrap_servers, error, topic=settings.kafka_topic_state)

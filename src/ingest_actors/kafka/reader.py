@@ -16,7 +16,7 @@ from ingest_actors.errors import SinkUnreachable
 from ingest_actors.kafka import codes
 from ingest_actors.kafka.cluster import Cluster
 from ingest_actors.kafka.config import client_options
-from ingest_actors.kafka.diagnosis import diagnose
+from ingest_actors.kafka.diagnosis import diagnose, refused
 from ingest_actors.kafka.librdkafka_log import LibrdkafkaLog
 from ingest_actors.settings import Settings
 
@@ -34,7 +34,6 @@ _COMPANY_S = 0.005
 """How long a record that has come waits for more: a call that wants thousands waits out its time if there are fewer."""
 
 _PATIENCE = 20
-_RIGHTS = "ask for the rights DESCRIBE and READ on the topic"
 _FORBIDDEN = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 _PASSING = (KafkaError.GROUP_AUTHORIZATION_FAILED, codes.TRANSPORT, codes.ALL_BROKERS_DOWN, codes.RESOLVE)
 """Errors that are no end: there is no group that we would need, and connections come back or `STALL_S` runs out."""
@@ -197,14 +196,14 @@ class TopicReader:
         if error.code() == codes.PARTITION_EOF or error.code() in _PASSING:
             return
         if error.code() in _FORBIDDEN:
-            raise SinkUnreachable(self.target, f"topic {topic}: not allowed: {error.str()}", hint=_RIGHTS)
+            raise refused(self.target, error, topic=topic, reading=True)
         if error.code() == codes.AUTO_OFFSET_RESET:
             cause = f"topic {topic}: records were deleted, by its retention, while they were being read"
             raise SinkUnreachable(self.target, cause, hint="begin again")
         raise SinkUnreachable(self.target, f"topic {topic}: {error.str()}")
 
     def _stalled(self, topic: str) -> SinkUnreachable:
-        told = diagnose(self.target, self._errors, settled=True)
+        told = diagnose(self.target, self._errors, settled=True, options=self._options)
         return told or SinkUnreachable(
             self.target, f"topic {topic}: nothing came for {STALL_S:g} s", hint="check that the brokers run"
         )
@@ -236,7 +235,7 @@ class TopicReader:
         """Give up on what will not pass, or on everything when it was the last attempt."""
         reason: KafkaError = error.args[0]
         if reason.code() in _FORBIDDEN:
-            raise SinkUnreachable(self.target, f"topic {topic}: not allowed: {reason.str()}", hint=_RIGHTS) from error
+            raise refused(self.target, reason, topic=topic, reading=True) from error
         if last or not (reason.retriable() or reason.code() == KafkaError.NOT_LEADER_FOR_PARTITION):
             raise SinkUnreachable(self.target, f"topic {topic}: {reason.str()}") from error
 

@@ -20,9 +20,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from confluent_kafka import KafkaException
 
-from ingest_actors.errors import SinkBroken
 from ingest_actors.kafka import codes
 from ingest_actors.kafka.accepted import Accepted, RecordId
+from ingest_actors.kafka.diagnosis import broken
 from ingest_actors.kafka.handle import ProducerHandle
 from ingest_actors.kafka.limits import Limits
 from ingest_actors.kafka.owed import RECORD_FAULTS, Owed, Verdict, requests
@@ -110,7 +110,7 @@ class Recovery:
             self._verdict = self._take_failures(self._batches)
         verdict = self._verdict
         if not verdict.suspects:
-            raise SinkBroken(self._cause())
+            raise broken(self._cause())
         log.warning("kafka_request_refused", records=len(verdict.suspects), detail=self._cause())
         self._screen(await self._read_limits())
         by_place: dict[tuple[str, int], Verdict] = defaultdict(lambda: Verdict([], [], []))
@@ -153,7 +153,7 @@ class Recovery:
         verdict = self._take_failures(batches)
         rest = [owed for owed in group if owed.open]
         if careful.fatal or (verdict.all and not verdict.suspects):
-            raise SinkBroken(self._cause())
+            raise broken(self._cause())
         if not verdict.suspects:
             return [rest]
         if verdict.named:

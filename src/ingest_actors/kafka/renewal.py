@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from ingest_actors.errors import JournalTooNew, SecondWriter, SinkBroken, SinkUnreachable
+from ingest_actors.errors import JournalTooNew, SecondWriter, SinkUnreachable
+from ingest_actors.kafka.diagnosis import broken
 from ingest_actors.kafka.health import Health
 from ingest_actors.kafka.limits import Limits
 from ingest_actors.kafka.owner import Seen
@@ -78,7 +79,7 @@ class Renewal:
             if outcome.error is None:
                 return
             if outcome.fate is not Fate.UNKNOWN:
-                raise SinkBroken(f"no transactions: {outcome.error.str()}")
+                raise broken(f"no transactions: {outcome.error.str()}")
             self._health.check(1)
             await trio.sleep(UNKNOWN_PAUSE_S)
 

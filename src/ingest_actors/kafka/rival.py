@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import trio
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from ingest_actors.errors import IngestError, JournalTooNew, SecondWriter, StateUnreadable
+from ingest_actors.kafka.credentials import Credentials
 from ingest_actors.kafka.librdkafka_log import LibrdkafkaLog
 from ingest_actors.kafka.owner import Owner, decode, owner_key
 from ingest_actors.logs import get_logger
@@ -31,17 +32,26 @@ class RivalWatch:
         options: how to connect; see `config.client_options`.
         instance: `INSTANCE_NAME`.
         topic: the state topic.
+        credentials: let it in when the password has changed.
 
     Attributes:
         found: the other one; None: nobody was seen.
     """
 
-    def __init__(self, options: Callable[[], dict[str, Any]], *, instance: str, topic: str) -> None:
+    def __init__(
+        self,
+        options: Callable[[], dict[str, Any]],
+        *,
+        instance: str,
+        topic: str,
+        credentials: Credentials | None = None,
+    ) -> None:
         self.found: SecondWriter | None = None
         self._options = options
         self._instance = instance
         self._key = owner_key(instance)
         self._topic = topic
+        self._credentials = credentials
         self._own: Owner | None = None
         self._consumer: Consumer | None = None
         self._look_s = 0.0
@@ -61,6 +71,7 @@ class RivalWatch:
             # One answer a look: whoever writes the state writes it more often.
             "fetch.wait.max.ms": int(LOOK_S * 1000),
             "fetch.min.bytes": 1_000_000,
+            "error_cb": self._refused,
             "logger": LibrdkafkaLog(),
         }
         try:
@@ -97,6 +108,11 @@ class RivalWatch:
         if consumer is not None:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(consumer.close)
+
+    def _refused(self, error: KafkaError) -> None:
+        """Librdkafka's ``error_cb``; that nobody answers is told by those who write."""
+        if self._credentials is not None:
+            self._credentials.refused(self._consumer, error)
 
     def _judge(self, value: bytes) -> None:
         assert self._own is not None

@@ -233,5 +233,7 @@ class TransactionalSink:
             await self._work.wait()
 
     def _raise_if_broken(self) -> None:
+        if isinstance(self._broken, SinkBroken):
+            raise SinkBroken(self._broken.cause, hint=self._broken.hint)
         if self._broken is not None:
-            raise SinkBroken(self._broken.cause) if isinstance(self._broken, SinkBroken) else self._broken
+            raise self._broken

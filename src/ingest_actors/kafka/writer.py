@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from ingest_actors.errors import SinkBroken
 from ingest_actors.kafka.attempt import Attempt, Trouble
+from ingest_actors.kafka.diagnosis import broken
 from ingest_actors.kafka.health import Health
 from ingest_actors.kafka.inquest import Finding, Inquest
 from ingest_actors.kafka.parcel import Parcel
@@ -130,7 +130,7 @@ class Writer:
             elif self._attempt.fenced or self._forgiven:
                 settled |= await self.renew()
             else:
-                raise SinkBroken(self._attempt.cause)
+                raise broken(self._attempt.cause)
         return settled
 
     async def renew(self) -> bool:

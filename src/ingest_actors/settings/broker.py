@@ -111,7 +111,11 @@ class KafkaSettings(BaseModel):
     ] = None
     kafka_sasl_password_file: Annotated[
         Path | None,
-        Spec("File that holds the password for SASL, instead; line breaks at its end do not count.", _FILE),
+        Spec(
+            "File that holds the password for SASL, instead; line breaks at its end do not count. Read again when the"
+            " brokers refuse what it held: see `docs/how-to/kafka-security.md`.",
+            _FILE,
+        ),
     ] = None
     kafka_ssl_ca_location: Annotated[
         Path | None,

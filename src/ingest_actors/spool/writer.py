@@ -164,8 +164,8 @@ class SpoolWriter:
             await self._disk.renew()
         except (SpoolUnusable, SpoolCorrupt) as error:
             self._fail(error)
-        lasted_s = trio.current_time() - self._since
-        self._announce("spool_drained", events=self.recovered, lasted_s=round(lasted_s, 1))
+        spooling_s = trio.current_time() - self._since
+        self._announce("spool_drained", events=self.recovered, spooling_s=round(spooling_s, 1))
         self._since = None
         self.recovered = 0
 
