@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
@@ -59,9 +60,10 @@ class Program:
 
     def wait_for(self, event: str) -> dict[str, Any]:
         """The next log line of that name."""
+        deadline = time.monotonic() + TIMEOUT_S
         while True:
             try:
-                text = self._lines.get(timeout=TIMEOUT_S)
+                text = self._lines.get(timeout=max(deadline - time.monotonic(), 0))
             except Empty:
                 raise AssertionError(f"no {event} in {TIMEOUT_S} s; so far:\n{''.join(self.stderr)}") from None
             if text.startswith("{") and (line := json.loads(text))["event"] == event:

@@ -76,7 +76,7 @@ def test_zsh_and_fish_are_offered_the_same_with_help(shell):
     assert found.startswith("setup-topics\tCreate the topics that are missing")
     for shell_name, beginning in (("zsh", "#compdef ingest-actors"), ("fish", "complete --command ingest-actors")):
         script = shell("ingest-actors", _INGEST_ACTORS_COMPLETE=f"source_{shell_name}")
-        assert script.startswith(beginning)
+        assert script.lstrip().startswith(beginning)
 
 
 def test_completion_installs_itself_for_the_shell_at_hand(shell, tmp_path):

@@ -16,8 +16,8 @@ def ended(program):
 
 def test_a_table_in_a_pipe_has_a_row_a_line_and_columns_below_each_other(capsys):
     long = "x" * 120
-    say_table(("name", "empty", "what"), [("币安人生USDT", "", long), ("b", "", "short")])
-    assert capsys.readouterr().out == (f"name          what\n币安人生USDT  {long}\nb             short\n\n")
+    say_table(("name", "empty", "what"), [("币安人生USDT", "", long), ("b", "", "short\nlines")])
+    assert capsys.readouterr().out == (f"name          what\n币安人生USDT  {long}\nb             short lines\n\n")
 
 
 def test_bad_usage_in_a_pipe_is_told_in_lines_that_are_not_wrapped(start):

@@ -5,37 +5,28 @@ from __future__ import annotations
 import json
 import signal
 import time
+from contextlib import ExitStack
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from programs import Program
+
+from ingest_actors.testing import ListSymbol, SimulatorConfig, exchange_in_thread
 
 SYMBOLS = "BTCUSDT,ETHUSDT,BNBUSDT"
+LISTED = SimulatorConfig(symbols=tuple(SYMBOLS.split(",")), activity=5.0)
 SECRET = "hunter2-swordfish"
 ACCEPTED = "a change of it needs a restart; accepted: changes of BINANCE_STREAM_TYPES, BINANCE_SYMBOLS, LOG_LEVEL"
-
-NEW_LISTING = """
-[[fault]]
-do = "list_symbol"
-symbol = "NEWUSDT"
-at_s = {at_s}
-"""
 
 
 @pytest.fixture
 def serving(start, tmp_path):
-    """Starts an exchange, and the service with all settings in a file, which it waits for; a writer of that file."""
+    """Starts an exchange, and the service with all settings in a file, until events flow."""
 
-    def serving(*, faults="", environ=None, **given):
-        arguments = ["simulate", "--symbols", SYMBOLS, "--activity", "5"]
-        if faults:
-            (tmp_path / "faults.toml").write_text(faults)
-            arguments += ["--faults", "faults.toml"]
-        exchange = start(*arguments)
-        ready = exchange.answer()
+    def serving(*, environ=None, **given):
+        exchange = exchanges.enter_context(exchange_in_thread(LISTED))
         common = {
-            "BINANCE_WS_URL": ready["ws_url"],
-            "BINANCE_REST_URL": ready["rest_url"],
+            "BINANCE_WS_URL": exchange.ws_url,
+            "BINANCE_REST_URL": exchange.rest_url,
             "BINANCE_SYMBOLS": "BTCUSDT",
             "BINANCE_STREAM_TYPES": "trade",
             "KAFKA_BOOTSTRAP_SERVERS": "embedded",
@@ -51,11 +42,12 @@ def serving(start, tmp_path):
         flows(service)
         return Serving(service, write, exchange)
 
-    return serving
+    with ExitStack() as exchanges:
+        yield serving
 
 
 class Serving:
-    def __init__(self, service: Program, write, exchange: Program):
+    def __init__(self, service, write, exchange):
         self.service, self.write, self.exchange = service, write, exchange
 
     def hang_up(self, answer, **changes):
@@ -180,15 +172,10 @@ def test_the_log_level_moves_over_at_once_and_back(serving):
 
 
 def test_a_new_listing_under_a_pattern_moves_in_when_the_settings_are_read_again(serving):
-    world = serving(faults=NEW_LISTING.format(at_s=0.5), BINANCE_SYMBOLS="*USDT")
-    changed = {}
-    while "newusdt@trade" not in changed.get("streams_added", []):
-        # The exchange lists it half a second after it opened; until then there is nothing new to be told.
-        time.sleep(0.3)
-        world.write()
-        world.service.send(signal.SIGHUP)
-        world.service.wait_for("settings_reloaded")
-        changed = next(iter(named(world.service, "listings_changed")), {})
+    world = serving(BINANCE_SYMBOLS="*USDT")
+    world.exchange.inflict(ListSymbol("NEWUSDT"))
+    world.exchange.wait_for_faults()
+    changed = world.hang_up("listings_changed")
     assert changed["streams_added"] == ["newusdt@trade"]
     assert (changed["added"], changed["removed"]) == (1, 0)
     flows(world.service)
@@ -199,7 +186,7 @@ def test_a_new_listing_under_a_pattern_moves_in_when_the_settings_are_read_again
 
 def test_an_exchange_that_is_away_keeps_no_later_settings_waiting(serving):
     world = serving()
-    world.exchange.kill()
+    world.exchange.close()
     world.service.wait_for("connection_closed")
     world.hang_up("settings_reloaded", BINANCE_SYMBOLS="ETHUSDT")
     world.hang_up("settings_reloaded", BINANCE_SYMBOLS="BNBUSDT")

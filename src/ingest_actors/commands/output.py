@@ -24,7 +24,10 @@ def tell(text: str) -> None:
 
 
 def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table, columns without content left out: on a terminal within its width, elsewhere a row a line."""
+    """A table, columns without content left out: on a terminal within its width, elsewhere a row a line.
+
+    A cell may have lines; they stand below each other on a terminal alone.
+    """
     from rich import box  # noqa: PLC0415 - commands that print no table start faster without
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -33,7 +36,7 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     kept = [index for index in range(len(columns)) if any(row[index] for row in rows)]
     console = Console(file=sys.stdout)
     if not console.is_terminal:
-        _say_lines([[row[index] for index in kept] for row in (columns, *rows)])
+        _say_lines([[row[index].replace("\n", " ") for index in kept] for row in (columns, *rows)])
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index in kept:

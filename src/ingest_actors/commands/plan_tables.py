@@ -147,7 +147,7 @@ def _topics(topics: Sequence[Topic]) -> Sequence[Sequence[str]]:
 
 def _effect(effect: Effect) -> Sequence[str]:
     given = [f"{name}={_cut(value)}" if value else name for name, value in effect.settings.items()]
-    return (" ".join(given), effect.effect)
+    return ("\n".join(given), effect.effect)
 
 
 def _cut(value: str) -> str:

@@ -47,7 +47,7 @@ class Attempt:
         handle: the producer; None while there is none.
         begun: whether a transaction is open.
         trouble: see `Trouble`; while there is any, nothing is handed over or committed.
-        cause: the last error, for people.
+        cause: the first error of the trouble, for people.
         fenced: whether the producer was.
         errors: troubles so far.
         failing: errors of records that came back.
@@ -68,8 +68,9 @@ class Attempt:
         """Something went wrong."""
         if self.trouble is None:
             self.errors += 1
+            self.cause = self.failing[0].str() if self.failing else ""
         if outcome.error is not None:
-            self.cause = outcome.error.str()
+            self.cause = self.cause or outcome.error.str()  # what follows is a consequence as a rule
         if outcome.fate is Fate.ABORT:
             self.trouble = self.trouble or Trouble.REDO
         else:

@@ -35,16 +35,19 @@ class Credentials:
         self._known = self._read()
         self._unreadable = ""
 
-    def refused(self, client: Client | None, error: KafkaError) -> None:
-        """Whatever a client's ``error_cb`` is given; when it was not let in, it gets the password as it is now.
+    @staticmethod
+    def wanted(error: KafkaError) -> bool:
+        """Whether a client whose ``error_cb`` is given this should get the password again."""
+        return error.code() == codes.AUTHENTICATION
+
+    def give(self, client: Client) -> None:
+        """Have a client use the password as it is now. Not from a callback: that would abort the process.
 
         librdkafka tries again by itself, so the change shows within seconds.
         """
-        if error.code() != codes.AUTHENTICATION or client is None:
-            return
         password = self._read_again()
-        if password is None or self._settings.kafka_sasl_username is None:
-            return
+        if not password or self._settings.kafka_sasl_username is None:
+            return  # an empty file is about to be written
         client.set_sasl_credentials(self._settings.kafka_sasl_username, password)
         if password != self._known:
             self._known = password

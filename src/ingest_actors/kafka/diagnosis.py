@@ -21,6 +21,11 @@ _NAMES = (
     "the brokers' certificates must be for the names under which they are reached: those in KAFKA_BOOTSTRAP_SERVERS,"
     " and those that they advertise"
 )
+_LOOK = "the brokers' certificate is not trusted: `python -m ingest_actors plan` looks at it and says why"
+_ALERT = "SSL alert number"
+"""In librdkafka's text when the other side has refused us: then it is our certificate that it does not like."""
+
+_NO_LOGIN = "the port takes no login: check KAFKA_SECURITY_PROTOCOL and the port"
 _OWN_MISSING = "the brokers may want a certificate: set KAFKA_SSL_CERTIFICATE_LOCATION and KAFKA_SSL_KEY_LOCATION"
 _OWN = (
     "renew the certificate in KAFKA_SSL_CERTIFICATE_LOCATION, or have it signed by an authority that the brokers trust"
@@ -62,6 +67,7 @@ def diagnose(
         The error to raise; None while there is hope.
     """
     texts = {error.code(): error.str() for error in errors}
+    texts |= {error.code(): error.str() for error in errors if _ALERT in error.str()}  # says more than a mere hang-up
     for code in (codes.AUTHENTICATION, codes.SSL):
         if code in texts:
             found = _for_good(code, texts[code], options or {})
@@ -73,8 +79,12 @@ def diagnose(
 def hint_of(error: KafkaError) -> str:
     """What to try when a client that was let in reports this; empty when there is nothing but to wait."""
     code, text = error.code(), error.str()
+    if code == codes.SSL and "verify failed" in text:
+        return _LOOK
     if code in (codes.AUTHENTICATION, codes.SSL):
         return _for_good(code, text, {}).hint
+    if _ALERT in text:
+        return _OWN
     if code == codes.RESOLVE:
         return _NAME
     return ""
@@ -93,7 +103,8 @@ def refused(target: str, error: KafkaError, *, topic: str = "", reading: bool = 
 
 def lacks_right(target: str, topic: str, right: str) -> SinkUnreachable:
     """An error for a topic that we may see but not use."""
-    return SinkUnreachable(target, f"topic {topic}: the right {right} is missing", hint=_RIGHTS)
+    hint = _RIGHT_TO_READ if right == "READ" else _RIGHTS
+    return SinkUnreachable(target, f"topic {topic}: the right {right} is missing", hint=hint)
 
 
 def lacks_id(target: str, name: str, error: KafkaError) -> SinkUnreachable:
@@ -114,11 +125,15 @@ def broken(cause: str) -> SinkBroken:
 def _for_good(code: int, text: str, options: Mapping[str, Any]) -> Finding:
     """What lasts until somebody mends it."""
     if code == codes.AUTHENTICATION:
-        hint = _MECHANISM if "mechanism" in text.lower() and "supported" in text.lower() else _CREDENTIALS
+        hint = _CREDENTIALS
+        if "not valid in current SASL state" in text:
+            hint = _NO_LOGIN
+        elif "Unsupported SASL mechanism" in text:
+            hint = _MECHANISM
         return Finding(f"the brokers do not let us in: {text}", hint)
     if "verify failed" in text:
         return _distrusted(text, distrust(text, options))
-    if "alert" in text:  # theirs, so it is ours that they do not like
+    if _ALERT in text:
         return _not_taken(text, options)
     return Finding(f"no TLS with the brokers: {text}", _NOT_TLS)
 
@@ -129,14 +144,19 @@ def _distrusted(text: str, why: str) -> Finding:
         hint = _DATES
     elif "mismatch" in why:
         hint = _NAMES
-    return Finding(f"the brokers' certificate is not trusted: {f'{why} ({text})' if why else text}", hint)
+    return Finding(f"the brokers' certificate is not trusted: {_with_place(why, text)}", hint)
 
 
 def _not_taken(text: str, options: Mapping[str, Any]) -> Finding:
     why = own_certificate(options)
     missing = "ssl.certificate.location" not in options and bool(options)
     what = "the brokers do not take our certificate" if not missing else "the brokers want a certificate of ours"
-    return Finding(f"{what}: {f'{why} ({text})' if why else text}", _OWN_MISSING if missing else _OWN)
+    return Finding(f"{what}: {_with_place(why, text)}", _OWN_MISSING if missing else _OWN)
+
+
+def _with_place(why: str, text: str) -> str:
+    """A reason with the address that librdkafka's text begins with; that text, when no reason is known."""
+    return f"{why} ({text.partition(': ')[0]})" if why else text
 
 
 def _may_pass(texts: Mapping[int, str], options: Mapping[str, Any]) -> Finding | None:
@@ -145,13 +165,11 @@ def _may_pass(texts: Mapping[int, str], options: Mapping[str, Any]) -> Finding |
     text = texts.get(codes.TRANSPORT, "")
     if "refused" in text:
         return Finding(f"nothing listens there: {text}", _NOBODY)
+    if _ALERT in text:
+        return _not_taken(text, options)
     if "SSL" in text:
         return Finding(f"no TLS with the brokers: {text}", _NOT_TLS)
     if codes.ALL_BROKERS_DOWN in texts:
-        why = own_certificate(options)
-        if why:
-            return Finding(f"the brokers do not take our certificate: {why}", _OWN)
         # librdkafka tells a connection that is closed at once to its log alone.
-        text = text or texts[codes.ALL_BROKERS_DOWN]
-        return Finding(f"they hang up as soon as they are spoken to: {text}", _IS_TLS)
+        return Finding(f"they hang up as soon as they are spoken to{f': {text}' if text else ''}", _IS_TLS)
     return None

@@ -39,6 +39,7 @@ class ProducerHandle:
         self.fatal: KafkaError | None = None
         self._on_error = on_error
         self._credentials = credentials
+        self._kept_out = False
         self._producer: Producer | None = Producer({**options, "error_cb": self._error, "logger": LibrdkafkaLog()})
         self.produce = self._producer.produce
         self._poll = self._producer.poll
@@ -54,6 +55,10 @@ class ProducerHandle:
             self._poll(0)
         except KafkaException as error:
             self.fail(error.args[0])
+        if self._kept_out:
+            self._kept_out = False
+            if self._credentials is not None and self._producer is not None:
+                self._credentials.give(self._producer)
 
     def fail(self, error: KafkaError) -> None:
         """Take note of a fatal error; the first one tells the cause, the others only repeat that there was one."""
@@ -95,6 +100,5 @@ class ProducerHandle:
         if error.fatal():
             self.fail(error)
             return
-        if self._credentials is not None:
-            self._credentials.refused(self._producer, error)
+        self._kept_out = self._kept_out or Credentials.wanted(error)
         self._on_error(error)

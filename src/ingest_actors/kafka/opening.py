@@ -73,7 +73,16 @@ async def open_sink(
             undo.callback(embedded.close)
         credentials = Credentials(settings)
         servers = embedded.bootstrap_servers if embedded else settings.kafka_bootstrap_servers
-        ask = partial(_ask_embedded, servers) if embedded else partial(_ask_cluster, settings, timeout_s)
+        ask = (
+            partial(_ask_embedded, servers)
+            if embedded
+            else partial(
+                _ask_cluster,
+                settings,
+                timeout_s,
+                reads_state=progress is not None or settings.kafka_delivery == "exactly_once",
+            )
+        )
         limits = await trio.to_thread.run_sync(
             partial(ask, create=settings.kafka_create_topics), abandon_on_cancel=True
         )
@@ -143,7 +152,7 @@ def _ask_embedded(servers: str, *, create: bool) -> Limits:  # noqa: ARG001 - it
     return Limits({})
 
 
-def _ask_cluster(settings: Settings, timeout_s: float, *, create: bool) -> Limits:
+def _ask_cluster(settings: Settings, timeout_s: float, *, create: bool, reads_state: bool) -> Limits:
     desired = desired_topics(settings)
     written = [
         settings.kafka_topic_raw_events,
@@ -166,6 +175,11 @@ def _ask_cluster(settings: Settings, timeout_s: float, *, create: bool) -> Limit
                 f" access rules, ask for the right WRITE on them: {GUIDE}",
             )
         for topic, operations in cluster.operations(needed).items():
-            if AclOperation.WRITE not in operations and AclOperation.ALL not in operations:
-                raise lacks_right(cluster.target, topic, "WRITE")
+            wanted = [AclOperation.WRITE]
+            if reads_state and topic == settings.kafka_topic_state:
+                # Nothing is asked of an empty topic: it would show at the next start only, when it is needed.
+                wanted.append(AclOperation.READ)
+            for right in wanted:
+                if right not in operations and AclOperation.ALL not in operations:
+                    raise lacks_right(cluster.target, topic, right.name)
         return read_limits(cluster, written)

@@ -55,6 +55,7 @@ class RivalWatch:
         self._own: Owner | None = None
         self._consumer: Consumer | None = None
         self._look_s = 0.0
+        self._kept_out = False
 
     def begin(self, partition: int, offset: int, own: Owner) -> None:
         """Watch a partition from an offset on, the one where our own first record lies. Once is enough."""
@@ -97,6 +98,9 @@ class RivalWatch:
             messages = self._consumer.consume(RECORDS_MAX, 0)
         except KafkaException:
             return  # the next look will tell
+        if self._kept_out and self._credentials is not None:
+            self._kept_out = False
+            self._credentials.give(self._consumer)
         for message in messages:
             value = message.value()
             if message.error() is None and message.key() == self._key and value is not None:
@@ -111,8 +115,7 @@ class RivalWatch:
 
     def _refused(self, error: KafkaError) -> None:
         """Librdkafka's ``error_cb``; that nobody answers is told by those who write."""
-        if self._credentials is not None:
-            self._credentials.refused(self._consumer, error)
+        self._kept_out = self._kept_out or Credentials.wanted(error)
 
     def _judge(self, value: bytes) -> None:
         assert self._own is not None

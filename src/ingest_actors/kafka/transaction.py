@@ -70,6 +70,8 @@ class TransactionalHandle(ProducerHandle):
     async def _attempt(self, call: Callable[[], object]) -> Outcome:
         # Once begun it is not cancelled: its outcome must not get lost.
         outcome = await trio.to_thread.run_sync(_outcome, call)
+        if outcome.fate is Fate.UNKNOWN:
+            self.poll()  # whoever calls again and again may be kept out meanwhile, by a password that has changed
         if outcome.error is not None and outcome.fate in (Fate.FENCED, Fate.BROKEN):
             self.fail(outcome.error)
         return outcome
