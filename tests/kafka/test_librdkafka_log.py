@@ -30,3 +30,11 @@ def test_all_else_keeps_its_level_up_to_the_highest_allowed(levels):
     LibrdkafkaLog().log(logging.WARNING, LINE, "PARTCNT", "producer-1", "partitions changed")
     LibrdkafkaLog(logging.INFO).log(logging.WARNING, LINE, "PARTCNT", "producer-1", "partitions changed")
     assert levels() == [logging.WARNING, logging.INFO]
+
+
+def test_why_a_transaction_failed_is_remembered_for_whoever_has_to_tell():
+    log = LibrdkafkaLog()
+    assert log.transaction_error == ""
+    log.log(logging.ERROR, "%s [%s] %s", "TXNERR", "writer", "Current transaction failed: Topic authorization failed")
+    log.log(logging.ERROR, "%s [%s] %s", "FAIL", "writer", "Disconnected")
+    assert log.transaction_error == "Current transaction failed: Topic authorization failed"

@@ -11,6 +11,7 @@ from enum import Enum, auto
 import trio
 from confluent_kafka import KafkaError, KafkaException
 
+from ingest_actors.kafka import codes
 from ingest_actors.kafka.accepted import Accepted
 from ingest_actors.kafka.health import Health
 from ingest_actors.kafka.owed import RECORD_FAULTS
@@ -68,14 +69,18 @@ class Attempt:
         """Something went wrong."""
         if self.trouble is None:
             self.errors += 1
-            self.cause = self.failing[0].str() if self.failing else ""
-        if outcome.error is not None:
-            self.cause = self.cause or outcome.error.str()  # what follows is a consequence as a rule
+            self.cause = ""
+        self.cause = self.cause or self._cause(outcome)  # what follows is a consequence as a rule
         if outcome.fate is Fate.ABORT:
             self.trouble = self.trouble or Trouble.REDO
         else:
             self.trouble = Trouble.RENEW
             self.fenced = self.fenced or outcome.fate is Fate.FENCED
+
+    def _cause(self, outcome: Outcome) -> str:
+        own = next((error.str() for error in self.failing if error.code() not in codes.CONSEQUENCES), "")
+        told = self.handle.transaction_error if self.handle is not None else ""
+        return own or told or (outcome.error.str() if outcome.error is not None else "")
 
     def poll(self) -> None:
         """Run the callbacks that are due, and see whether there is trouble."""

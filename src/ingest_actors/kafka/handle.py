@@ -40,7 +40,8 @@ class ProducerHandle:
         self._on_error = on_error
         self._credentials = credentials
         self._kept_out = False
-        self._producer: Producer | None = Producer({**options, "error_cb": self._error, "logger": LibrdkafkaLog()})
+        self._log = LibrdkafkaLog()
+        self._producer: Producer | None = Producer({**options, "error_cb": self._error, "logger": self._log})
         self.produce = self._producer.produce
         self._poll = self._producer.poll
 

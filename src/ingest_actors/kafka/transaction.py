@@ -51,8 +51,14 @@ class TransactionalHandle(ProducerHandle):
         """Fence whoever had this id, and end what they left open. Committed records are complete then."""
         return await self._attempt(lambda: self._live.init_transactions(timeout_s))
 
+    @property
+    def transaction_error(self) -> str:
+        """Why the transaction that is open failed, in librdkafka's words; empty: nothing was told."""
+        return self._log.transaction_error
+
     def begin(self) -> Outcome:
         """Begin a transaction; records may be handed over from now on."""
+        self._log.transaction_error = ""
         return _outcome(self._live.begin_transaction)
 
     async def commit(self) -> Outcome:
