@@ -180,8 +180,9 @@ def picture(browser, broker, options, streams, directory):
                 service.wait("kafka_unreachable", service.count("kafka_unreachable") + 1)
                 time.sleep(5)
                 pages.shoot("broker")
+                recovered = service.count("kafka_recovered")
                 broker.resume()
-                service.wait("kafka_recovered", service.count("kafka_recovered") + 1)
+                service.wait("kafka_recovered", recovered + 1)
                 time.sleep(3)
             if "actor" in wanted:
                 crashes = service.count("actor_restarted")
