@@ -167,10 +167,10 @@ def trouble(service, exchange, broker, pages, wanted):
         service.wait("kafka_recovered", recovered + 1)
         time.sleep(3)
     if "actor" in wanted:
-        crashes = service.count("actor_restarted")
         for _ in range(2):
+            crashes = service.count("actor_restarted")
             service.process.send_signal(signal.SIGUSR1)
-        service.wait("actor_restarted", crashes + 2)
+            service.wait("actor_restarted", crashes + 1)
         time.sleep(1.5)
         pages.shoot("actor")
 
