@@ -147,6 +147,34 @@ def measure(service, browser):
     print(f"      CPU: {alone * 1000:.0f} ms/s without a page, {watched * 1000:.0f} ms/s with one", flush=True)
 
 
+def trouble(service, exchange, broker, pages, wanted):
+    """Make it, take pictures of it, and wait until it is over."""
+    if {"cut", "repaired"} & wanted:
+        exchange.inflict(Fault(RefuseHandshake(503), for_s=15))
+        exchange.inflict(Cut())
+        time.sleep(4)
+        pages.shoot("cut")
+        time.sleep(25)
+        service.wait_flowing()
+        pages.shoot("repaired")
+    if "broker" in wanted:
+        broker.pause()
+        service.wait("kafka_unreachable", service.count("kafka_unreachable") + 1)
+        time.sleep(5)
+        pages.shoot("broker")
+        recovered = service.count("kafka_recovered")
+        broker.resume()
+        service.wait("kafka_recovered", recovered + 1)
+        time.sleep(3)
+    if "actor" in wanted:
+        for _ in range(2):
+            crashes = service.count("actor_restarted")
+            service.process.send_signal(signal.SIGUSR1)
+            service.wait("actor_restarted", crashes + 1)
+        time.sleep(1.5)
+        pages.shoot("actor")
+
+
 def picture(browser, broker, options, streams, directory):
     types = ("trade",) if streams <= 5 else STREAM_TYPES
     symbols = invent_symbols(max(streams // len(types), 1)) if streams > 5 else invent_symbols(streams)
@@ -167,29 +195,7 @@ def picture(browser, broker, options, streams, directory):
             time.sleep(6)
             if "healthy" in wanted:
                 pages.shoot("healthy")
-            if {"cut", "repaired"} & wanted:
-                exchange.inflict(Fault(RefuseHandshake(503), for_s=15))
-                exchange.inflict(Cut())
-                time.sleep(4)
-                pages.shoot("cut")
-                time.sleep(25)
-                service.wait_flowing()
-                pages.shoot("repaired")
-            if "broker" in wanted:
-                broker.pause()
-                service.wait("kafka_unreachable", service.count("kafka_unreachable") + 1)
-                time.sleep(5)
-                pages.shoot("broker")
-                broker.resume()
-                service.wait("kafka_recovered", service.count("kafka_recovered") + 1)
-                time.sleep(3)
-            if "actor" in wanted:
-                crashes = service.count("actor_restarted")
-                for _ in range(2):
-                    service.process.send_signal(signal.SIGUSR1)
-                service.wait("actor_restarted", crashes + 2)
-                time.sleep(1.5)
-                pages.shoot("actor")
+            trouble(service, exchange, broker, pages, wanted)
             pages.close()
             if options.cpu:
                 measure(service, browser)

@@ -111,7 +111,7 @@ async def test_without_scripts_it_is_filtered_sorted_and_turned_by_a_form(page, 
     assert "disabled" in buttons["page", "3"]
     assert next(attrs["aria-sort"] for attrs in tree.all("th") if "aria-sort" in attrs) == "descending"
     assert "Page 2 of 2" in tree.text_of("span")
-    assert {"name": "sort", "type": "hidden", "value": "-symbol"} in tree.all("input")
+    assert {"id": "sort", "name": "sort", "type": "hidden", "value": "-symbol"} in tree.all("input")
 
 
 async def test_the_filter_is_escaped(page, autojump_clock):

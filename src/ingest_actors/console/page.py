@@ -81,7 +81,7 @@ FRAMES: Final = {
     ),
     "happenings": Frame(
         "What happened lately",
-        "The last lines of the log, newest first.",
+        "What the actors told last, newest first. The log has more.",
         (Column("Time, UTC"), Column("What"), Column("About")),
     ),
     "mailboxes": Frame(
@@ -160,7 +160,7 @@ def _streams(page: Page, query: Query) -> str:
         f' value="{escape(query.text)}">'
         f'<label for="show">Show</label><select id="show" name="show">{shows}</select>'
         f'<button type="submit" id="apply">Apply</button>'
-        f'<input type="hidden" name="sort" value="{escape(query.sort)}"></form>'
+        f'<input type="hidden" id="sort" name="sort" value="{escape(query.sort)}"></form>'
     )
     pages = (
         '<nav class="pages" aria-label="Pages of streams">'

@@ -176,7 +176,7 @@ function ask(changes) {
   if (!("page" in changes)) asked.delete("page");
   for (const [name, value] of Object.entries(changes)) asked.set(name, value);
   if ("sort" in changes) {
-    form.elements.sort.value = changes.sort;
+    byId("sort").value = changes.sort;
     showSort(changes.sort);
   }
   history.replaceState(null, "", `?${asked}`);
