@@ -19,8 +19,8 @@ def _skip(text: str, place: int) -> int:
 
 
 def _data_of(text: str) -> list[str]:
-    """The values of all members called ``data`` of a JSON object, as they stand."""
-    found = []
+    """The value of the member called ``data`` of a JSON object, as it stands; of several the last one holds."""
+    found: list[str] = []
     place = _skip(text, 1)
     while text[place] == '"':
         name, place = scanstring(text, place + 1)
@@ -28,7 +28,7 @@ def _data_of(text: str) -> list[str]:
         start = _skip(text, place + 1)
         _, end = _scan(text, start)
         if name == "data":
-            found.append(text[start:end])
+            found = [text[start:end]]
         place = _skip(text, end)
         if text[place] != ",":
             break
