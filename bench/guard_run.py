@@ -1,6 +1,7 @@
 """One run of the guard: the pipeline, or the naive one, fed from memory, into a real broker by a real librdkafka.
 
-    python bench/guard_run.py ours 127.0.0.1:9092 100000 0      # KAFKA_TOPIC_* say where to
+    python bench/guard_run.py ours 127.0.0.1:9092 100000                  # KAFKA_TOPIC_* say where to
+    python bench/guard_run.py ours 127.0.0.1:9092 10000 --instructions    # count the interpreter's instead of time
 
 The stream beneath the WebSocket is an object in this process: it shakes hands, answers the subscription, and then has
 chunks of frames that were made beforehand, always of the same size. So neither an exchange nor the kernel's buffers
@@ -8,12 +9,13 @@ have a say in what a message costs. Everything above it is what runs in producti
 the ledger, batches, the sink and every acknowledgement.
 
 Prints one line of JSON: CPU time a message, of this process and of its main thread, from the first chunk to the last
-acknowledgement, and how many times as long that took. The last argument burns so many us of it a message, to see that
-the guard sees it.
+acknowledgement, and how many times as long that took; or the interpreter's instructions a message, on trio's thread.
+`--burden` spends so much more on each message, us or instructions, to see that the guard sees it.
 """
 
 from __future__ import annotations
 
+import argparse
 import base64
 import contextlib
 import hashlib
@@ -25,6 +27,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import httpx
@@ -38,19 +41,72 @@ RUN_MAX_S = 120.0
 """Of one run, which takes two seconds of CPU time."""
 
 
+class Cpu:
+    """CPU time from `begin` on."""
+
+    def begin(self) -> None:
+        """From now on."""
+        self._began_s = time.monotonic()
+        self._cpu_s, self._own_s = time.process_time(), time.thread_time()
+
+    def spend(self, us: float) -> None:
+        """Take so much of it."""
+        until_s = time.thread_time() + us * 1e-6
+        while time.thread_time() < until_s:
+            pass
+
+    def found(self, messages: int) -> dict[str, float]:
+        """What it came to."""
+        cpu_s, own_s = time.process_time() - self._cpu_s, time.thread_time() - self._own_s
+        return {
+            "cpu_us_per_message": cpu_s / messages * 1e6,
+            "own_us_per_message": own_s / messages * 1e6,
+            "stretch": (time.monotonic() - self._began_s) / cpu_s,
+        }
+
+
+class Instructions:
+    """Instructions of the interpreter from `begin` on, on this thread: the same in every run, on whatever machine."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def begin(self) -> None:
+        """From now on; frames that are suspended now are seen when they go on."""
+        sys.settrace(self._enter)
+
+    def spend(self, instructions: float) -> None:
+        """Run so many; a turn of this loop has four."""
+        for _ in range(round(instructions / 4)):
+            pass
+
+    def found(self, messages: int) -> dict[str, float]:
+        """What it came to."""
+        sys.settrace(None)
+        return {"instructions_per_message": self._count / messages}
+
+    def _enter(self, frame: FrameType, _event: str, _argument: object) -> Callable[..., Any]:
+        frame.f_trace_lines, frame.f_trace_opcodes = False, True
+        return self._step
+
+    def _step(self, _frame: FrameType, event: str, _argument: object) -> Callable[..., Any]:
+        if event == "opcode":
+            self._count += 1
+        return self._step
+
+
 class Exchange(trio.abc.Stream):
     """The exchange's end and the way to it, in one: what is sent is answered, then it has all its chunks."""
 
-    def __init__(self, messages: int, burden_us: float) -> None:
+    def __init__(self, messages: int, meter: Cpu | Instructions, burden: float) -> None:
+        self.meter = meter
         self._chunks = make_chunks(messages)
-        self._burden_s = burden_us * 1e-6 * messages / len(self._chunks)
+        self._burden = burden * messages / len(self._chunks)
+        self._begun = False
         self._asked = b""
         self._answers: deque[bytes] = deque()
         self._wake = trio.Event()
         self._open = False
-        self.began_cpu_s = 0.0
-        self.began_own_s = 0.0
-        self.began_s = 0.0
 
     async def connect(self, *_address: object) -> Exchange:
         """As a `Connector`."""
@@ -68,12 +124,12 @@ class Exchange(trio.abc.Stream):
             head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             self._answers.append(head + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
             self._open = True
-        elif self._open and self._chunks and not self.began_cpu_s:
+        elif self._open and self._chunks and not self._begun:
             self._answers.append(text_frame(b'{"result":null,"id":1}'))
             self._answers.extend(self._chunks)
             self._chunks = []
-            self.began_s = time.monotonic()
-            self.began_cpu_s, self.began_own_s = time.process_time(), time.thread_time()
+            self._begun = True
+            self.meter.begin()
         self._wake.set()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -83,9 +139,7 @@ class Exchange(trio.abc.Stream):
             self._wake = trio.Event()
             await self._wake.wait()
         data = self._answers.popleft()
-        until_s = time.thread_time() + self._burden_s
-        while self._burden_s and time.thread_time() < until_s:
-            pass
+        self.meter.spend(self._burden)
         if max_bytes is not None and len(data) > max_bytes:
             self._answers.appendleft(data[max_bytes:])
             data = data[:max_bytes]
@@ -164,27 +218,30 @@ async def naive(exchange: Exchange, messages: int) -> None:
 
 
 def tell(messages: int, exchange: Exchange) -> None:
-    cpu_s, own_s = time.process_time() - exchange.began_cpu_s, time.thread_time() - exchange.began_own_s
-    found = {
-        "cpu_us_per_message": cpu_s / messages * 1e6,
-        "own_us_per_message": own_s / messages * 1e6,
-        "stretch": (time.monotonic() - exchange.began_s) / cpu_s,
-    }
+    found = exchange.meter.found(messages)
     print(json.dumps({name: round(value, 3) for name, value in found.items()}), flush=True)
 
 
 async def main() -> None:
-    who, servers, messages, burden_us = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("who", choices=["ours", "naive"])
+    parser.add_argument("servers")
+    parser.add_argument("messages", type=int)
+    parser.add_argument("--instructions", action="store_true")
+    parser.add_argument("--burden", type=float, default=0)
+    options = parser.parse_args()
     os.environ |= {
         "BINANCE_WS_URL": "ws://exchange.test",
         "BINANCE_REST_URL": "http://exchange.test",
         "BINANCE_SYMBOLS": ",".join(SYMBOLS),
         "BINANCE_STREAM_TYPES": ",".join(STREAM_TYPES),
-        "KAFKA_BOOTSTRAP_SERVERS": servers,
+        "KAFKA_BOOTSTRAP_SERVERS": options.servers,
         "HTTP_PORT": "off",
         "LOG_LEVEL": "WARNING",
     }
-    await {"ours": ours, "naive": naive}[who](Exchange(messages, burden_us), messages)
+    meter = Instructions() if options.instructions else Cpu()
+    exchange = Exchange(options.messages, meter, options.burden)
+    await {"ours": ours, "naive": naive}[options.who](exchange, options.messages)
 
 
 if __name__ == "__main__":

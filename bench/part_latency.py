@@ -166,6 +166,11 @@ def plot(result: Mapping[str, Any], axes: Any) -> None:
             panel.errorbar(beside, middle, yerr=[[0.0] * len(above), above], marker="o", markersize=4, capsize=2,
                            linewidth=2 if name == "ingest_actors" else 1, label=name)  # fmt: skip
         panel.set(xscale="log", yscale="log", xlabel="messages a second", title=f"linger {linger_ms:g} ms")
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_formatter("")
+        panel.set_yticks([1, 2, 5, 10, 20, 50, 100, 200, 500])
+        panel.xaxis.set_major_formatter("{x:,.0f}")
+        panel.set_ylim(0.4, 1000)
         panel.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("ms, median up to 99 %")
     axes[0].legend(fontsize=7)

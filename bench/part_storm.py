@@ -177,7 +177,7 @@ def plot(result: dict[str, Any], axes: Any) -> None:
             axes.plot([place + shift] * len(values), values, "k.", markersize=3)
     axes.set_xticks(range(len(result["summary"])), list(result["summary"]))
     axes.set_ylabel("s after the cut")
-    axes.legend()
+    axes.legend(loc="lower center")
 
 
 def main() -> None:
