@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from json.decoder import scanstring
@@ -104,9 +105,17 @@ class Accounts:
 
     def settle(self, sent: Iterable[bytes]) -> Counter[bytes]:
         """Find each message among the records; what is left over is returned, which should be nothing."""
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(10 * limit)  # what the program could just read, its judge must not find too deep
+        try:
+            return self._settle(sent)
+        finally:
+            sys.setrecursionlimit(limit)
+
+    def _settle(self, sent: Iterable[bytes]) -> Counter[bytes]:
         partly = [message for message in sent if not any(map(self._take, forms(message)))]
         for message in partly:
-            gone = [piece for piece in max(forms(message), key=len) if not self._take([piece])]
+            gone = [piece for piece in max(reversed(forms(message)), key=len) if not self._take([piece])]
             self.missing += len(gone)
             self.examples += gone[:1]
         return +self._letters + +self._values
