@@ -58,7 +58,7 @@ class World:
 @pytest.mark.parametrize("wait_s", [0.0, 5.0], ids=["one connection", "two connections"])
 def test_every_other_id_missing_holds_nothing_up_for_long_and_every_gap_is_told_once(wait_s):
     world = World(wait_s=wait_s)
-    count = LATE_HOLES_MAX + 3 * GAPS_HELD_MAX
+    count = LATE_HOLES_MAX + GAPS_HELD_MAX + 50
     for start in range(0, count, 50):
         world.receive(range(2 * start, 2 * start + 100, 2))
         series = world.continuity._register.get("ethusdt@trade")

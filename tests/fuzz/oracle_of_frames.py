@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from json.decoder import scanstring
@@ -19,8 +20,8 @@ def _skip(text: str, place: int) -> int:
 
 
 def _data_of(text: str) -> list[str]:
-    """The values of all members called ``data`` of a JSON object, as they stand."""
-    found = []
+    """The value of the member called ``data`` of a JSON object, as it stands; of several the last one holds."""
+    found: list[str] = []
     place = _skip(text, 1)
     while text[place] == '"':
         name, place = scanstring(text, place + 1)
@@ -28,7 +29,7 @@ def _data_of(text: str) -> list[str]:
         start = _skip(text, place + 1)
         _, end = _scan(text, start)
         if name == "data":
-            found.append(text[start:end])
+            found = [text[start:end]]
         place = _skip(text, end)
         if text[place] != ",":
             break
@@ -104,9 +105,17 @@ class Accounts:
 
     def settle(self, sent: Iterable[bytes]) -> Counter[bytes]:
         """Find each message among the records; what is left over is returned, which should be nothing."""
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(10 * limit)  # what the program could just read, its judge must not find too deep
+        try:
+            return self._settle(sent)
+        finally:
+            sys.setrecursionlimit(limit)
+
+    def _settle(self, sent: Iterable[bytes]) -> Counter[bytes]:
         partly = [message for message in sent if not any(map(self._take, forms(message)))]
         for message in partly:
-            gone = [piece for piece in max(forms(message), key=len) if not self._take([piece])]
+            gone = [piece for piece in max(reversed(forms(message)), key=len) if not self._take([piece])]
             self.missing += len(gone)
             self.examples += gone[:1]
         return +self._letters + +self._values
