@@ -20,6 +20,9 @@ from ingest_actors.settings.field import env_name, shortened, shown, spec_of, wi
 from ingest_actors.settings.options import PREFIXES, masked
 from ingest_actors.settings.service import ServiceSettings
 
+PROBLEM_CHARACTERS_MAX = 2000
+"""Of one problem's text: a value may be very long, and looking for credentials in it takes the square of that."""
+
 
 class Settings(ServiceSettings, KafkaSettings, ExchangeSettings, BaseSettings):
     """All settings, checked, immutable. Attribute names are the environment's names in lower case.
@@ -133,7 +136,7 @@ class Settings(ServiceSettings, KafkaSettings, ExchangeSettings, BaseSettings):
             super().__init__(**{name: value for name, value in values.items() if name not in refused})
         problems = [self._refusal(name, values[name], detail) for name, detail in refused.items()]
         problems += [problem.text for problem in relations.problems(self) if refused.keys().isdisjoint(problem.fields)]
-        return [without_credentials(problem) for problem in problems]
+        return [without_credentials(problem[:PROBLEM_CHARACTERS_MAX]) for problem in problems]
 
     @classmethod
     def _refusal(cls, name: str, value: object, detail: Any) -> str:
