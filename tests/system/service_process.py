@@ -163,6 +163,10 @@ class Service(Command):
             found[name][label] = float(value)
         return found
 
+    def reconnects(self) -> dict[str, float]:
+        """Unplanned reconnections, by reason; those that there were none of are left out."""
+        return {reason: count for reason, count in self.metrics()["reconnects"].items() if count}
+
     def total(self, name: str) -> int:
         """A figure of the ledger, over all event types."""
         return int(sum(self.metrics()[name].values()))

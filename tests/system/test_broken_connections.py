@@ -72,7 +72,7 @@ def test_whatever_way_a_connection_ends_what_was_received_is_written_and_the_nex
     assert [line["code"] for line in closed] == [1006, 1001, 1008, 1002]
     assert [line["reason"] for line in closed[1:3]] == ["going away", "Pong timeout"]
     assert [client.close_code for client in raw.clients[:4]] == [None, 1001, 1008, 1002]
-    assert service.metrics()["reconnects"] == {"closed": 4}
+    assert service.reconnects() == {"closed": 4}
     ledger = service.stop()["ledger"]
     assert (ledger["received"], ledger["delivered"], ledger["dead_lettered"]) == (5 * PART, 5 * PART, 0)
     assert numbers_of(topics.read("raw")) == trades.numbers()

@@ -168,7 +168,7 @@ def test_a_reader_that_was_cut_because_it_stopped_reconnects_says_so_and_never_g
     wait_until(lambda: service.total("delivered") > delivered + 1000)
     stop.set()
     time.sleep(0.5)
-    assert service.metrics()["reconnects"] == {"blocked": 2}
+    assert service.reconnects() == {"blocked": 2}
     ledger = service.stop()["ledger"]
     assert ledger["received"] == ledger["delivered"] == paused_topics.count("raw")
     for numbers in numbers_of(paused_topics.read("raw")).values():

@@ -202,4 +202,6 @@ class Attempt:
         reason = RECORD_FAULTS.get(error.code())
         if reason is not None:
             part.refuse(Refusal(part.next_position, reason, error.str()))
+        elif self.handle is not None:
+            self.handle.poll()  # what the transaction died of may not have been told yet
         self.note(Outcome(Fate.ABORT, error))
