@@ -20,7 +20,7 @@ QUICK := -m "not long" --ignore tests/bench --ignore tests/examples --ignore tes
 
 .DEFAULT_GOAL := help
 PROOFS := INGEST_KILLS=100 INGEST_BROKER_KILLS=10 INGEST_NODE_KILLS=10 INGEST_PAUSE_SECONDS=120 \
-    INGEST_REST_DOWN_SECONDS=60 INGEST_ROTATIONS=3
+    INGEST_REST_DOWN_SECONDS=60 INGEST_ROTATIONS=3 INGEST_ALERTS=1
 
 .PHONY: help demo test test-quick test-peers test-lowest test-upgrade prove lint format docs reference bench guard dist \
     clean
@@ -57,7 +57,7 @@ test-upgrade: $(VENV)/.installed-test  ## another release and this one, on one b
 prove: $(VENV)/.installed-test  ## the long runs of what is promised: processes and brokers killed, an hour or so
 	$(PROOFS) $(BIN)/python -m pytest --log-cli-level=INFO $(PYTEST_ARGS) tests/system/test_killed_services.py \
 	    tests/system/test_killed_brokers.py tests/system/test_hard_times_in_kafka.py \
-	    tests/system/test_replaced_connections.py
+	    tests/system/test_replaced_connections.py tests/telemetry/test_alerts_for_real.py
 
 lint: $(VENV)/.installed-test  ## style, types and the directions of imports
 	$(BIN)/ruff check .

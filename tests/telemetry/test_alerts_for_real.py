@@ -101,6 +101,9 @@ def stack():
         yield stack
 
 
+@pytest.mark.skipif(
+    "INGEST_ALERTS" not in os.environ, reason="six minutes of faults on a machine that does nothing else: make prove"
+)
 @pytest.mark.usefixtures("prometheus_installed")
 def test_every_alert_fires_when_its_fault_is_made_and_clears_after(  # noqa: PLR0915 - one story, told in order
     stack, private_broker, topic_prefix, tmp_path
@@ -199,11 +202,11 @@ def test_every_alert_fires_when_its_fault_is_made_and_clears_after(  # noqa: PLR
         "IngestAckSlow",
     )  # fmt: skip
 
-    # By now the third one has asked for the time again, and its minute of REST is over.
-    proof.clears("IngestClockUnknown", "IngestRestWeightNearlyUsedUp", within_s=130)
-    three.stop()
+    # By now the third one has asked for the time again.
+    proof.clears("IngestClockUnknown", within_s=130)
+    three.stop()  # its books take all the weight there is, for long after so many cuts
     prometheus.watch(plain, spooling)
-    proof.clears("IngestSecondWriter")
+    proof.clears("IngestSecondWriter", "IngestRestWeightNearlyUsedUp")
 
     # A clock that is wrong, and set right while the service runs; a service that dies again and again.
     one.stop()
