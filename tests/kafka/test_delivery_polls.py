@@ -55,58 +55,22 @@ def batch():
     return EventBatch([(b"1", b"BTCUSDT", 1, ROUTE)], received_at_ms=1)
 
 
-async def flow(sink, every_s, seconds):
-    """Batches at a steady pace; when each was acknowledged after it was offered."""
-    took_s = []
-    offered_s = {}
+async def flow(sink, every_s, seconds, *, collect=False):
+    """Batches at a steady pace; when each was acknowledged after it was offered, and how many were waited for.
 
-    async def settle():
-        while True:
-            done = await sink.acknowledged()
-            took_s.append(trio.current_time() - offered_s.pop(id(done.batch)))
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(settle)
-        for _ in range(round(seconds / every_s)):
-            offered = batch()
-            offered_s[id(offered)] = trio.current_time()
-            await sink.accept(offered)
-            await trio.sleep(every_s)
-        await trio.sleep(0.1)
-        nursery.cancel_scope.cancel()
-    return took_s
-
-
-async def test_under_a_steady_flow_nobody_wakes_only_to_poll(sink, autojump_clock):
-    took_s = await flow(sink, every_s=0.002, seconds=2)
-    assert len(took_s) == 1000
-    assert len(sink._handle.polls) < 2.2 * 1000, "one a batch where it is handed over, one where it is settled"
-    assert max(took_s[100:]) < 3 * 0.002 + ANSWER_S
-
-
-async def test_when_the_flow_ends_the_last_acknowledgement_does_not_wait_for_more(sink, autojump_clock):
-    took_s = await flow(sink, every_s=0.004, seconds=1)
-    assert took_s[-1] < 0.015
-
-
-async def test_a_thin_flow_is_acknowledged_as_soon_as_the_brokers_answer(sink, autojump_clock):
-    took_s = await flow(sink, every_s=0.02, seconds=2)
-    assert max(took_s) <= ANSWER_S + 0.0015
-
-
-async def collect(sink, every_s, seconds):
-    """As `flow`, but whoever hands over collects as well; how often anybody else had something to settle."""
-    took_s, others = [], 0
+    With `collect` whoever hands over takes what is acknowledged by then.
+    """
+    took_s, waited_for = [], 0
     offered_s = {}
 
     def note(done):
         took_s.append(trio.current_time() - offered_s.pop(id(done.batch)))
 
     async def settle():
-        nonlocal others
+        nonlocal waited_for
         while True:
             note(await sink.acknowledged())
-            others += 1
+            waited_for += 1
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(settle)
@@ -114,16 +78,33 @@ async def collect(sink, every_s, seconds):
             offered = batch()
             offered_s[id(offered)] = trio.current_time()
             await sink.accept(offered)
-            while (done := sink.acknowledged_nowait()) is not None:
+            while collect and (done := sink.acknowledged_nowait()) is not None:
                 note(done)
             await trio.sleep(every_s)
         await trio.sleep(0.1)
         nursery.cancel_scope.cancel()
-    return took_s, others
+    return took_s, waited_for
+
+
+async def test_under_a_steady_flow_nobody_wakes_only_to_poll(sink, autojump_clock):
+    took_s, _ = await flow(sink, every_s=0.002, seconds=2)
+    assert len(took_s) == 1000
+    assert len(sink._handle.polls) < 2.2 * 1000, "one a batch where it is handed over, one where it is settled"
+    assert max(took_s[100:]) < 3 * 0.002 + ANSWER_S
+
+
+async def test_when_the_flow_ends_the_last_acknowledgement_does_not_wait_for_more(sink, autojump_clock):
+    took_s, _ = await flow(sink, every_s=0.004, seconds=1)
+    assert took_s[-1] < 0.015
+
+
+async def test_a_thin_flow_is_acknowledged_as_soon_as_the_brokers_answer(sink, autojump_clock):
+    took_s, _ = await flow(sink, every_s=0.02, seconds=2)
+    assert max(took_s) <= ANSWER_S + 0.0015
 
 
 async def test_what_is_acknowledged_while_batches_are_handed_over_wakes_nobody_else(sink, autojump_clock):
-    took_s, others = await collect(sink, every_s=0.002, seconds=2)
+    took_s, others = await flow(sink, every_s=0.002, seconds=2, collect=True)
     assert len(took_s) == 1000
     assert others < 200, "what a look every 10 ms finds, where every batch would be 1000"
     assert len(sink._handle.polls) < 1.6 * 1000, "one a batch, and one or two every 10 ms"
@@ -131,7 +112,7 @@ async def test_what_is_acknowledged_while_batches_are_handed_over_wakes_nobody_e
 
 
 async def test_when_whoever_hands_over_stops_the_last_batches_are_acknowledged_soon(sink, autojump_clock):
-    took_s, _ = await collect(sink, every_s=0.002, seconds=1)
+    took_s, _ = await flow(sink, every_s=0.002, seconds=1, collect=True)
     assert len(took_s) == 500
     assert took_s[-1] < 0.015
 
