@@ -137,7 +137,8 @@ class Proof:
         self._environ = self.topics.settings | market.settings | {
             "KAFKA_DELIVERY": mode, "BINANCE_STREAM_TYPES": "trade,aggTrade,depth@100ms", "INSTANCE_NAME": prefix,
             "RECONNECT_INTERVAL": "0.3", "MAX_RETRIES": "0",
-            "GAP_HOLD_SECONDS": "120",  # a slow machine, or REST's weight used up, is no reason to be late
+            # A slow machine, or weight used up, is no reason to be late; nor is what waits meanwhile.
+            "GAP_HOLD_SECONDS": "120", "BUFFER_MAX_BYTES": "512MiB",
         } | environ  # fmt: skip
         self._open = ExitStack()
 
