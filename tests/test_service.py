@@ -8,13 +8,18 @@ from itertools import pairwise
 import httpx
 import pytest
 import trio
+from confluent_kafka import KafkaError
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from exchanges import HandDriven, numbers, trade
 from ingest_actors.actors import batcher
 from ingest_actors.binance.outcome import Notice
 from ingest_actors.bounds import Bounds
+from ingest_actors.console.cells import Toned
+from ingest_actors.console.view import View
 from ingest_actors.errors import ActorFailed, ExchangeUnreachable, SettingsError, SinkUnreachable
+from ingest_actors.kafka import codes
+from ingest_actors.kafka.health import Health
 from ingest_actors.messages import EVENT_OVERHEAD_BYTES, FRAME_OVERHEAD_BYTES
 from ingest_actors.network import real_network
 from ingest_actors.service import DrainTimedOut, Service
@@ -373,6 +378,40 @@ async def test_cancelled_in_the_instant_in_which_kafka_answers_nothing_is_left_o
     assert host.cancelled_caught
     assert sink.closed
     assert service.report.reason == "cancelled"
+
+
+async def test_an_outage_of_kafka_and_its_end_are_on_the_page_among_what_happened_lately(
+    autojump_clock, nursery, monkeypatch, caplog
+):
+    caplog.set_level("INFO", "ingest_actors")
+    opened = []
+
+    async def open_sink(settings, *, announce, **others):
+        await trio.lowlevel.checkpoint()
+        opened.append(Health(lambda: 0.0, announce=announce))
+        return MemorySink()
+
+    monkeypatch.setattr("ingest_actors.service.open_sink", open_sink)
+    service = service_at(HandDriven(nursery), None)
+    told = Told(service)
+    nursery.start_soon(service.run)
+    await trio.sleep(1)
+    opened[0].on_error(KafkaError(codes.AUTHENTICATION, "kafka:9092/1: <b>refused</b>"))
+    opened[0].down("no broker answers")
+    opened[0].answered()
+    hint = "check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD (or its file) and KAFKA_SASL_MECHANISM"
+    detail = "no broker answers; last error: kafka:9092/1: <b>refused</b>"
+    view = View(service.status, service.details)
+    assert [row[1:] for row in view.board().tables["happenings"].rows[:2]] == [
+        ["kafka_recovered", "outage_s=0.0"],
+        [Toned("kafka_unreachable", "warn"), f"detail={detail} hint={hint}"],
+    ]
+    assert told.all("kafka_unreachable") == [{"detail": detail, "hint": hint}]
+    assert told.all("kafka_recovered") == [{"outage_s": 0.0}]
+    lines = [record.getMessage().split()[0] for record in caplog.records]
+    assert [line for line in lines if line.startswith("kafka_")] == ["kafka_unreachable", "kafka_recovered"]
+    service.stop()
+    await service.wait_stopped()
 
 
 async def test_kafka_is_tried_again_as_often_as_the_settings_say(autojump_clock, nursery, monkeypatch):

@@ -358,6 +358,7 @@ class Service:
             progress=state,
             letter=self._topology.letters.refused_event,
             clock_ms=self._clock_ms,
+            announce=self.announcer,
         )
         if state is not None:
             self._resumed = Resumed(dict(state.marks), sink.away_s, state.spooled)

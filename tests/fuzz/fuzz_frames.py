@@ -28,8 +28,6 @@ from typing import Any
 
 import trio
 from trio.testing import MockClock, memory_stream_pair
-from wsproto.connection import CLIENT, Connection
-from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[1])]
@@ -45,8 +43,9 @@ from ingest_actors.settings import Settings
 from ingest_actors.websocket.feed import open_feed
 from ingest_actors.websocket.framing import FrameCutter
 from sinks import MemorySink
+from wire_frames import BINARY, CONTINUATION, PING, PONG, TEXT, frame
+from wsproto_judge import Judge
 
-CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 CONNECTION_MESSAGES_MAX = 4000
 ENDS = (
     b"\x88\x00",
@@ -71,17 +70,6 @@ ENDS = (
 """How a connection may end: lawfully, without a word, or by each kind of violation."""
 
 
-def frame(opcode: int, payload: bytes, *, final: bool = True) -> bytes:
-    """A frame as a server sends it."""
-    head = bytes([(0x80 if final else 0) | opcode])
-    size = len(payload)
-    if size < 126:
-        return head + bytes([size]) + payload
-    if size < 65536:
-        return head + b"\x7e" + size.to_bytes(2, "big") + payload
-    return head + b"\x7f" + size.to_bytes(8, "big") + payload
-
-
 def wrapped(rng: random.Random, payload: bytes, *, binary: bool = False) -> bytes:
     """A message as one frame, or as fragments with pings among them."""
     opcode = BINARY if binary else TEXT
@@ -90,7 +78,7 @@ def wrapped(rng: random.Random, payload: bytes, *, binary: bool = False) -> byte
     cuts = sorted(rng.randint(0, len(payload)) for _ in range(rng.choice((1, 2, 5, 30))))
     wire = []
     for start, end in zip([0, *cuts], [*cuts, len(payload)], strict=True):
-        wire.append(frame(opcode if not wire else CONTINUATION, payload[start:end], final=False))
+        wire.append(frame(opcode if not wire else CONTINUATION, payload[start:end], fin=False))
         if rng.random() < 0.1:
             wire.append(frame(rng.choice((PING, PONG)), rng.randbytes(rng.randint(0, 125))))
     return b"".join(wire) + frame(CONTINUATION, b"")
@@ -228,33 +216,6 @@ def _may_be_a_notice(message: bytes) -> bool:
     return any(name in message for name in (b'"result"', b'"error"', b'"code"', b"serverShutdown")) or b"\\u" in message
 
 
-class Judge:
-    """What wsproto makes of bytes."""
-
-    def __init__(self) -> None:
-        self.connection = Connection(CLIENT)
-        self.found: list[tuple[str, bytes]] = []
-        self.verdict: int | None = None
-        self._parts: list[bytes] = []
-
-    def feed(self, data: bytes) -> None:
-        if self.verdict is not None or not data:
-            return
-        self.connection.receive_data(data)
-        for event in self.connection.events():
-            if isinstance(event, Ping | Pong):
-                continue
-            if isinstance(event, CloseConnection):
-                self.verdict = int(event.code)
-                continue
-            assert isinstance(event, TextMessage | BytesMessage)
-            binary = isinstance(event, BytesMessage)
-            self._parts.append(bytes(event.data) if binary else event.data.encode())
-            if event.message_finished:
-                self.found.append(("binary" if binary else "text", b"".join(self._parts)))
-                self._parts = []
-
-
 def through_the_cutter(seed: int, count: int) -> dict[str, Any]:
     """Streams until so many frames were cut; each ends as it likes."""
     rng = random.Random(f"{seed}/wire")
@@ -280,13 +241,11 @@ def through_the_cutter(seed: int, count: int) -> dict[str, Any]:
         for piece in pieces(rng, wire):
             alone.feed(piece)
             cut = cutter.feed(piece)
-            behind.found += [
-                ("binary" if part.binary else "text", item) for part in cut.segments for item in part.messages
-            ]
+            behind.messages += [(part.binary, item) for part in cut.segments for item in part.messages]
             behind.feed(cut.passed)
             held_max = max(held_max, cutter.held_bytes)
         behind.feed(cutter.finish())
-        assert (behind.found, behind.verdict) == (alone.found, alone.verdict), (seed, streams, wire[:200])
+        assert (behind.messages, behind.verdict) == (alone.messages, alone.verdict), (seed, streams, wire[:200])
         verdicts[alone.verdict] += 1
     return {
         "seed": seed,

@@ -6,6 +6,8 @@ import json
 import random
 from collections.abc import Callable
 
+from json_pieces import PIECES
+
 NUMBERS = (
     b"0",
     b"-0",
@@ -71,34 +73,6 @@ OTHERS = (
     b'{"a":' * 200 + b"1" + b"}" * 200,
     b"[" * 1500,
     b'{"a":' * 1500,
-)
-PIECES = (
-    b'"',
-    b"{",
-    b"}",
-    b"[",
-    b"]",
-    b",",
-    b":",
-    b" ",
-    b"\n",
-    b"\r\n",
-    b"\t",
-    b"\\",
-    b"\x00",
-    b"\xff",
-    b"\xc3\xa9",
-    b"\x0b",
-    b"\xef\xbb\xbf",
-    b'"data":',
-    b'"stream":"x",',
-    b'"e":"trade",',
-    b',"s":"B"',
-    b',"ingestion_timestamp":1',
-    b'"late":true,',
-    b"NaN",
-    b"1e5",
-    b"-0",
 )
 NAMES = (b"e", b"E", b"s", b"a", b"t", b"T", b"u", b"U", b"lastUpdateId", b"k", b"b", b"x", b"stream", b"data", b"")
 

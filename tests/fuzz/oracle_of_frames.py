@@ -98,6 +98,7 @@ class Accounts:
         self.examples: list[bytes] = []
         self._letters = Counter(letters)
         self._values = Counter(values)
+        self._holders: dict[bytes, list[bytes]] = {}  # of single pieces, the messages that were given them
         self._made: dict[bytes, list[bytes]] = {}
         for value in self._values:
             for piece in piece_of(value):
@@ -113,12 +114,39 @@ class Accounts:
             sys.setrecursionlimit(limit)
 
     def _settle(self, sent: Iterable[bytes]) -> Counter[bytes]:
-        partly = [message for message in sent if not any(map(self._take, forms(message)))]
-        for message in partly:
-            gone = [piece for piece in max(reversed(forms(message)), key=len) if not self._take([piece])]
-            self.missing += len(gone)
-            self.examples += gone[:1]
+        partly = [message for message in sent if not self._place(message)]
+        gone = [
+            [piece for piece in max(reversed(forms(message)), key=len) if not self._take([piece])] for message in partly
+        ]
+        if +self._letters or +self._values:
+            gone = [[piece for piece in pieces if not self._free(piece, set())] for pieces in gone]
+        self.missing = sum(map(len, gone))
+        self.examples = [pieces[0] for pieces in gone if pieces]
         return +self._letters + +self._values
+
+    def _place(self, message: bytes) -> bool:
+        form = next((form for form in forms(message) if self._take(form)), None)
+        if form is not None and len(form) == 1:
+            self._holders.setdefault(form[0], []).append(message)
+        return form is not None
+
+    def _free(self, piece: bytes, tried: set[bytes]) -> bool:
+        """Have a message that was given this piece be something else; whether one can.
+
+        A record may be what either of two messages became: of ``[1]`` comes ``1`` and of ``[[1]]`` comes ``[1]``, which
+        the former might have become as a whole. To whom it is given first, it need not belong.
+        """
+        for message in self._holders.get(piece, ()):
+            if message in tried:
+                continue
+            tried.add(message)
+            for form in forms(message):
+                if form != [piece] and (self._take(form) or (len(form) == 1 and self._free(form[0], tried))):
+                    self._holders[piece].remove(message)
+                    if len(form) == 1:
+                        self._holders.setdefault(form[0], []).append(message)
+                    return True
+        return False
 
     def _take(self, pieces: list[bytes]) -> bool:
         """Take all of these pieces out of what is there, or none."""

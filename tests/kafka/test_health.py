@@ -81,3 +81,20 @@ def test_an_outage_is_told_once_although_its_reason_changes(caplog):
     health.down("second")
     assert health.detail == "second"
     assert len(caplog.records) == 1
+
+
+def test_an_outage_and_its_end_are_told_to_whoever_is_given_instead_of_to_the_log(caplog):
+    caplog.set_level("INFO", "ingest_actors")
+    told, clock = [], Clock()
+    health = Health(clock, announce=lambda name, **fields: told.append((name, fields)))
+    health.on_error(KafkaError(codes.AUTHENTICATION, "kafka:9092/1: Authentication failed"))
+    health.down("no broker answers")
+    clock.now += 4
+    health.answered()
+    detail = "no broker answers; last error: kafka:9092/1: Authentication failed"
+    hint = "check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD (or its file) and KAFKA_SASL_MECHANISM"
+    assert told == [
+        ("kafka_unreachable", {"level": "warning", "detail": detail, "hint": hint}),
+        ("kafka_recovered", {"level": "warning", "outage_s": 4.0}),
+    ]
+    assert caplog.records == []

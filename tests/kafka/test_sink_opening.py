@@ -233,3 +233,18 @@ async def push(sink, batches, acknowledged):
         await sink.accept(batch)
     while True:
         acknowledged.append((await sink.acknowledged()).batch)
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+async def test_an_outage_and_its_end_are_told_to_whoever_opened_the_sink(broker, topic_prefix, delivery):
+    told = []
+    sink = await open_sink(
+        settings_for(broker.bootstrap_servers, topic_prefix, kafka_delivery=delivery),
+        announce=lambda name, **fields: told.append((name, sorted(fields))),
+    )
+    try:
+        sink._health.down("no broker answers")
+        await deliver(sink, in_batches(numbered(route_for(topic_prefix), range(10))))
+    finally:
+        await sink.aclose()
+    assert told == [("kafka_unreachable", ["detail", "level"]), ("kafka_recovered", ["level", "outage_s"])]

@@ -7,7 +7,9 @@ import ssl
 
 import trio
 import trustme
-from raw_server import agreement, text
+from raw_server import agreement
+
+from wire_frames import text
 
 AUTHORITY = trustme.CA()
 """Whom the fixture `trusted` makes everybody trust."""

@@ -11,13 +11,14 @@ import pytest
 import trio
 import trio.testing
 import trio_websocket
-from raw_server import BINARY, CLOSE, PING, PONG, TEXT, URL, RawServer, close, frame, text
+from raw_server import URL, RawServer
 
 from ingest_actors.errors import FeedClosed
 from ingest_actors.messages import FRAME_OVERHEAD_BYTES, FrameBatch
 from ingest_actors.protocols import DirectFeed, Feed
 from ingest_actors.websocket.feed import WebSocketFeed, _most_telling, open_feed
 from ingest_actors.websocket.link import Link
+from wire_frames import BINARY, CLOSE, PING, PONG, TEXT, close, frame, text
 
 both_paths = pytest.mark.parametrize("fast", [True, False], ids=["fast", "slow"])
 COST = 100 + FRAME_OVERHEAD_BYTES

@@ -10,11 +10,12 @@ import trio
 import trio.testing
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from raw_server import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, URL, RawServer, close, frame, text
+from raw_server import URL, RawServer
 from wire_strategies import Sent, ends, lawful, pieces
 
 from ingest_actors.errors import FeedClosed
 from ingest_actors.websocket.feed import open_feed
+from wire_frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, frame, text
 
 LIMIT = 1200
 

@@ -5,43 +5,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from raw_server import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, frame, text
 from wire_strategies import CLOSES, UNLAWFUL, Sent, closes, ends, lawful, pieces, unlawful
-from wsproto.connection import CLIENT, Connection
-from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from ingest_actors.websocket.framing import FrameCutter
+from wire_frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, frame, text
+from wsproto_judge import Judge
 
 LARGE = 1 << 30
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
-
-
-class Judge:
-    """What wsproto makes of bytes."""
-
-    def __init__(self) -> None:
-        self.connection = Connection(CLIENT)
-        self.messages: list[tuple[bool, bytes]] = []
-        self.controls: list[tuple[str, bytes]] = []
-        self.verdict: int | None = None
-        self.parts: list[bytes] = []
-
-    def feed(self, data: bytes) -> None:
-        if self.verdict is not None or not data:
-            return
-        self.connection.receive_data(data)
-        for event in self.connection.events():
-            if isinstance(event, Ping | Pong):
-                self.controls.append((type(event).__name__, bytes(event.payload)))
-            elif isinstance(event, CloseConnection):
-                self.verdict = int(event.code)
-            else:
-                assert isinstance(event, TextMessage | BytesMessage)
-                binary = isinstance(event, BytesMessage)
-                self.parts.append(bytes(event.data) if binary else event.data.encode())
-                if event.message_finished:
-                    self.messages.append((binary, b"".join(self.parts)))
-                    self.parts = []
 
 
 def judged_alone(stream: list[bytes]) -> Judge:

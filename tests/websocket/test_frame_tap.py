@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import trio
 import trio.testing
-from raw_server import PING, close, frame, text
 
 from ingest_actors.websocket.framing import Segment
 from ingest_actors.websocket.pacing import ReceivePacer
 from ingest_actors.websocket.read_ahead import ReadAhead
 from ingest_actors.websocket.tap import FrameTap
+from wire_frames import PING, close, frame, text
 
 HEAD = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 

@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 import trio
 import trio.testing
-from raw_server import BINARY, CONTINUATION, PING, PONG, TEXT, URL, RawServer, frame, text
+from raw_server import URL, RawServer
 
 from ingest_actors.errors import ExchangeUnreachable, FeedClosed
 from ingest_actors.websocket.feed import open_feed
 from ingest_actors.websocket.framing import PIECES_MAX, FrameCutter
 from ingest_actors.websocket.watched import SEND_TIMEOUT_S
+from wire_frames import BINARY, CONTINUATION, PING, PONG, TEXT, frame, text
 
 MESSAGE_MAX = 32 * 1024
 READ = 64 * 1024

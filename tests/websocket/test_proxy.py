@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import trio
 import trio.testing
-from raw_server import URL, agreement, text
+from raw_server import URL, agreement
 from small_exchange import SERVER_TIME_MS, certified, serve_exchange, serve_exchange_over_tls
 
 from connect_proxy import ConnectProxy
@@ -19,6 +19,7 @@ from ingest_actors.proxies import Proxies
 from ingest_actors.websocket.connect import connect_tcp_tls
 from ingest_actors.websocket.feed import open_feed
 from ingest_actors.websocket.proxy import ANSWER_HEAD_BYTES_MAX, PROXY_TIMEOUT_S, by_proxy
+from wire_frames import text
 
 SECRET = "hunter2-swordfish"
 PROXY = f"http://me:{SECRET}@proxy.test:3128"

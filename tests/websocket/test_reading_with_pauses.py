@@ -8,12 +8,13 @@ from functools import partial
 import pytest
 import trio
 import trustme
-from raw_server import PING, agreement, close, frame, text
+from raw_server import agreement
 
 from ingest_actors.errors import FeedClosed
 from ingest_actors.websocket.connect import connect_tcp_tls
 from ingest_actors.websocket.feed import open_feed
 from ingest_actors.websocket.pacing import ReceivePacer
+from wire_frames import PING, close, frame, text
 
 AUTHORITY = trustme.CA()
 CERTIFICATE = AUTHORITY.issue_cert("localhost")

@@ -6,11 +6,12 @@ from functools import partial
 
 import pytest
 import trio
-from raw_server import URL, RawServer, text
+from raw_server import URL, RawServer
 from trio.testing import wait_all_tasks_blocked
 
 from ingest_actors.websocket.feed import open_feed
 from ingest_actors.websocket.pacing import WORTH_FROM_PER_S, ReceivePacer
+from wire_frames import text
 
 MESSAGE_BYTES = 340
 

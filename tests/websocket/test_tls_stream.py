@@ -12,12 +12,13 @@ import pytest
 import trio
 import trio.testing
 import trustme
-from raw_server import RawServer, close, text
+from raw_server import RawServer
 
 from ingest_actors.errors import ExchangeUnreachable, FeedClosed
 from ingest_actors.websocket.connect import connect_tcp_tls, start_tls
 from ingest_actors.websocket.feed import open_feed
 from ingest_actors.websocket.tls import TlsStream
+from wire_frames import close, text
 
 LONG_AGO = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 AUTHORITY = trustme.CA()

@@ -6,7 +6,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from hypothesis import strategies as st
-from raw_server import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
+
+from wire_frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 
 
 class Sent(NamedTuple):

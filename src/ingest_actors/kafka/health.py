@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from confluent_kafka import KafkaError
 
@@ -21,8 +22,17 @@ CONFIRM_S = 2.0
 """librdkafka reports all brokers down also when idle connections are closed; they are back within this time."""
 
 
+def write_line(name: str, *, level: str = "info", **fields: Any) -> None:
+    """Tell the log alone."""
+    getattr(log, level)(name, **fields)
+
+
 class Health:
-    """The state of the connection to the cluster, and the two log lines of each outage.
+    """The state of the connection to the cluster, and the two lines of each outage.
+
+    Args:
+        clock: seconds, monotonic.
+        announce: told when an outage begins and when it ends, on trio's thread.
 
     Attributes:
         reachable: the verdict.
@@ -31,11 +41,14 @@ class Health:
         suspect: whether it may be down, which only asking would tell.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, announce: Callable[..., None] = write_line
+    ) -> None:
         self.reachable = True
         self.detail = ""
         self.errors = 0
         self._clock = clock
+        self._announce = announce
         self._last_error: KafkaError | None = None
         self._suspect_since: float | None = None
         self._quiet_since = clock()
@@ -73,7 +86,7 @@ class Health:
         self.reachable = True
         self.detail = ""
         self._last_error = None
-        log.warning("kafka_recovered", outage_s=round(self._clock() - self._down_since, 1))
+        self._announce("kafka_recovered", level="warning", outage_s=round(self._clock() - self._down_since, 1))
 
     def check(self, waiting: int) -> None:
         """Judge again; `waiting` is how many records wait for an acknowledgement."""
@@ -103,4 +116,4 @@ class Health:
         # The outage is told as long as it was, the time included that it took to be sure of it.
         begun = self._suspect_since if since is None else since
         self._down_since = self._clock() if begun is None else begun
-        log.warning("kafka_unreachable", detail=detail, **({"hint": hint} if hint else {}))
+        self._announce("kafka_unreachable", level="warning", detail=detail, **({"hint": hint} if hint else {}))

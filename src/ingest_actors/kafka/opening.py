@@ -17,6 +17,7 @@ from ingest_actors.kafka.config import client_options, producer_options
 from ingest_actors.kafka.credentials import Credentials
 from ingest_actors.kafka.diagnosis import GUIDE, lacks_right, refused
 from ingest_actors.kafka.embedded import EmbeddedCluster
+from ingest_actors.kafka.health import Health, write_line
 from ingest_actors.kafka.letters import Letter, wall_clock_ms
 from ingest_actors.kafka.librdkafka import LibrdkafkaSink
 from ingest_actors.kafka.limits import Limits
@@ -41,6 +42,7 @@ async def open_sink(
     letter: Letter | None = None,
     transaction_timeout_ms: int = TRANSACTION_TIMEOUT_MS,
     clock_ms: Callable[[], int] = wall_clock_ms,
+    announce: Callable[..., None] = write_line,
 ) -> KafkaSink:
     """Make the producer, once the cluster has answered, every topic is there, and the resume state is read.
 
@@ -56,6 +58,7 @@ async def open_sink(
             together with whatever says that those events are dealt with; None: whoever offered them sees to that.
         transaction_timeout_ms: how long a transaction may stay open.
         clock_ms: wall clock, ms since the epoch.
+        announce: told when the brokers cannot be reached any more, and when they can again.
 
     Returns:
         The sink. Its `progress` is the one given, and its `away_s` tells how many seconds ago a writer of this
@@ -115,6 +118,7 @@ async def open_sink(
                 timeout_s=timeout_s,
                 transaction_timeout_ms=transaction_timeout_ms,
                 clock_ms=clock_ms,
+                health=Health(announce=announce),
             )
         kept = None
         if progress is not None and not embedded:
@@ -137,6 +141,7 @@ async def open_sink(
                 progress=progress,
                 away_s=kept and kept.away_s,
                 clock_ms=clock_ms,
+                health=Health(announce=announce),
                 credentials=credentials,
                 bootstrap_servers=servers,
                 on_close=undo.pop_all().close,

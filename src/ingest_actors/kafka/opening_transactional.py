@@ -53,6 +53,7 @@ async def open_transactional(
     timeout_s: float,
     transaction_timeout_ms: int,
     clock_ms: Callable[[], int],
+    health: Health,
 ) -> TransactionalSink:
     """Take over and make the sink; see `opening.open_sink`.
 
@@ -60,7 +61,6 @@ async def open_transactional(
     and would fence us in turn if it found none. From then on nobody else adds to the state, and nothing is held back by
     a transaction that somebody left open; so the state that is read then is complete.
     """
-    health = Health()
     statistics = ClientStatistics(transactional=True)
 
     def make_handle(limits: Limits) -> TransactionalHandle:
