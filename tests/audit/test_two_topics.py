@@ -70,7 +70,7 @@ def test_what_is_no_object_any_more_differs_as_a_whole():
 def test_bytes_that_are_no_text_are_unreadable():
     raw = numbered(1, 2, 3)
     broken = raw[1]._replace(value=raw[1].value.replace(b'"p":"100', b'"p":"\xff00'))
-    deep = raw[1]._replace(value=raw[1].value.replace(b'"M":true', b'"M":' + b"[" * 5000 + b"]" * 5000))
+    deep = raw[1]._replace(value=raw[1].value.replace(b'"M":true', b'"M":' + b"[" * 100_000 + b"]" * 100_000))
     for spoilt in (broken, deep):
         report = audit(topics_of(raw, trades=[raw[0], spoilt, raw[2]]))
         assert found(report)["missing"] == [[2, 2]]

@@ -19,6 +19,7 @@ TOPICS = {"raw": "raw-topic", "trades": "trades-topic", "depth": "depth-topic", 
 TRADE = Route("trade", ("raw-topic", "trades-topic"))
 GAP = Route("gap", ("gaps",), counted=False)
 MIB = 1024 * 1024
+OPENED = []  # the files of all rigs of one test, for `conftest.py` to close: most lives end as a killed process does
 
 
 def batch(*numbers, route=TRADE, filling=0):
@@ -47,6 +48,7 @@ class Rig:
         self.inner = sink or MemorySink()
         self.told = []
         self.file = SpoolFile(path, bytes_max=bytes_max)
+        OPENED.append(self.file)
         self.sink = SpoolingSink(
             self.inner,
             Disk(self.file, BatchCodec(TOPICS, [TRADE, GAP]), in_thread),
