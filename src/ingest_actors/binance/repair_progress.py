@@ -1,0 +1,86 @@
+"""How far the repair of gaps is, once it takes long: after an absence of hours a gap says nothing until its end."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from ingest_actors.binance.gaps import Gap
+from ingest_actors.binance.rest import WEIGHTS
+from ingest_actors.status import BackfillProgress
+
+LINE_INTERVAL_S: Final = 60.0
+"""How long a repair lasts before anything is said of it, and then between two lines. The budget of weight lets a burst
+through each minute, so that a rate over whole minutes is steady and one over less is not."""
+
+RATE_LINES: Final = 5
+"""Over how many of these intervals the rate is taken: long enough for a REST that is away for a while, short enough to
+show that it has become slow."""
+
+WEIGHT_OF_IDS: Final = {"aggregate_trade": WEIGHTS["aggTrades"], "trade": WEIGHTS["historicalTrades"]}
+"""What as many ids as one answer has weigh, by event type: an aggregate trade comes six times as fast as a trade."""
+
+
+class _Look(NamedTuple):
+    at_s: float
+    fetched: dict[str, int]
+    """By event type, since the start of the service."""
+
+
+class RepairProgress:
+    """Watches what is open and what was brought.
+
+    Args:
+        open_gaps: those that are being repaired, by name.
+        backfilled: events that were brought, by event type.
+
+    Attributes:
+        current: as of the last line; None: nothing is open, or not for long.
+    """
+
+    def __init__(self, open_gaps: Callable[[], Mapping[str, Gap]], backfilled: Mapping[str, int]) -> None:
+        self.current: BackfillProgress | None = None
+        self._open_gaps = open_gaps
+        self._backfilled = backfilled
+        self._looks: deque[_Look] = deque(maxlen=RATE_LINES + 1)
+        self._fetched_before = 0
+
+    def look(self, now_s: float) -> BackfillProgress | None:
+        """To be called about once a second; how far it is, when a line is due. `now_s` is monotonic."""
+        gaps = self._open_gaps().values()
+        if not gaps or not self._looks:
+            self.current = None
+            self._looks.clear()
+            self._looks.append(self._now(now_s))
+            self._fetched_before = sum(self._looks[0].fetched.values())
+            return None
+        if now_s < self._looks[-1].at_s + LINE_INTERVAL_S:
+            return None
+        missing = dict.fromkeys(WEIGHT_OF_IDS, 0)
+        for gap in gaps:
+            missing[gap.event_type] += gap.size - gap.recovered - gap.lost
+        self._looks.append(self._now(now_s))
+        self.current = self._progress(len(gaps), missing)
+        return self.current
+
+    def _now(self, now_s: float) -> _Look:
+        return _Look(now_s, {kind: self._backfilled.get(kind, 0) for kind in WEIGHT_OF_IDS})
+
+    def _progress(self, gaps: int, missing: Mapping[str, int]) -> BackfillProgress:
+        first, last = self._looks[0], self._looks[-1]
+        seconds = last.at_s - first.at_s
+        lately = {kind: last.fetched[kind] - first.fetched[kind] for kind in WEIGHT_OF_IDS}
+        weight = _weight(lately)
+        return BackfillProgress(
+            gaps,
+            sum(last.fetched.values()) - self._fetched_before,
+            sum(missing.values()),
+            round(sum(lately.values()) / seconds, 1),
+            round(seconds * _weight(missing) / weight) if weight else None,
+        )
+
+
+def _weight(ids: Mapping[str, int]) -> int:
+    """Of so many ids, by event type; only the ratio of two such figures means anything."""
+    return sum(count * WEIGHT_OF_IDS[kind] for kind, count in ids.items())
