@@ -127,7 +127,7 @@ class OpenGap(NamedTuple):
 
 
 class BackfillProgress(NamedTuple):
-    """How far a repair of gaps from REST is that has lasted for more than a minute; looked at once a minute."""
+    """How far a repair of gaps from REST is that has lasted for more than a minute."""
 
     gaps: int
     """That are being repaired."""
@@ -136,7 +136,7 @@ class BackfillProgress(NamedTuple):
     ids_missing: int
     """In the gaps that are being repaired."""
     ids_per_s: float
-    """Fetched a second, over the last five minutes or since the repair began."""
+    """Fetched a second, over the last five minutes or since the repair began; taken once a minute."""
     remaining_s: int | None
     """How long the rest takes at the pace of that time; None: nothing came in it."""
 

@@ -145,7 +145,7 @@ class Topology:
         self.overview.rest_weight_used = network.weight_used
         repairs = Repairs(self._continuity)
         self._repair_progress = RepairProgress(repairs.open, self.overview.ledger.backfilled)
-        self.overview.backfill = lambda: self._repair_progress.current
+        self.overview.backfill = self._repair_progress.current
         self._supervisor = Supervisor(self.overview.tallies, announce, rng)
         self.sources = Sources(
             settings,

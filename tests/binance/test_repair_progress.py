@@ -43,7 +43,7 @@ class Repair:
     async def watch(self):
         while True:
             if (line := self.progress.look(trio.current_time())) is not None:
-                assert line == self.progress.current
+                assert line == self.progress.current()
                 self.lines.append((round(trio.current_time() - self.began_at), *line))
             await trio.sleep(1.0)
 
@@ -69,7 +69,7 @@ async def test_a_line_a_minute_says_what_is_fetched_and_missing_and_how_long_the
         (240, 1, 480_000, 120_000, 2000.0, 60),
     ]
     assert repair.finished_at - repair.began_at == 240.5
-    assert repair.progress.current is None
+    assert repair.progress.current() is None
 
 
 async def test_that_trades_take_longer_than_aggregate_trades_is_known_before_they_are_begun(autojump_clock):
@@ -89,11 +89,19 @@ async def test_that_trades_take_longer_than_aggregate_trades_is_known_before_the
     assert repair.finished_at - repair.began_at == 240.5
 
 
+async def test_the_pace_of_one_repair_is_not_taken_for_that_of_the_next(autojump_clock):
+    repair = Repair()
+    await repair.run(600, (0, lambda: repair.miss(240_000)))
+    assert len(repair.lines) == 1
+    repair.miss(1000)
+    assert repair.progress.current() is None
+
+
 async def test_what_is_repaired_within_a_minute_has_no_line(autojump_clock):
     repair = Repair()
     await repair.run(600, *((at_s, lambda: repair.miss(1000)) for at_s in range(0, 300, 10)))
     assert repair.lines == []
-    assert repair.progress.current is None
+    assert repair.progress.current() is None
 
 
 async def test_each_repair_is_counted_from_its_own_start(autojump_clock):
@@ -131,3 +139,10 @@ async def test_the_rate_is_that_of_the_last_five_minutes(autojump_clock):
     rates = [rate for *_, rate, _ in repair.lines]
     assert min(rates) == 0.0
     assert rates[-1] == 2000.0
+
+
+async def test_between_two_lines_what_is_fetched_and_missing_is_of_the_moment(autojump_clock):
+    repair = Repair()
+    await repair.run(61, (0, lambda: repair.miss(600_000)))
+    assert repair.lines == [(60, 1, 120_000, 480_000, 2000.0, 240)]
+    assert repair.progress.current() == (1, 240_000, 360_000, 2000.0, 180)

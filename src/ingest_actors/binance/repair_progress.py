@@ -28,57 +28,61 @@ class _Look(NamedTuple):
     """By event type, since the start of the service."""
 
 
+class _Pace(NamedTuple):
+    ids_per_s: float
+    weight_per_s: float
+
+
 class RepairProgress:
     """Watches what is open and what was brought.
 
     Args:
         open_gaps: those that are being repaired, by name.
         backfilled: events that were brought, by event type.
-
-    Attributes:
-        current: as of the last line; None: nothing is open, or not for long.
     """
 
     def __init__(self, open_gaps: Callable[[], Mapping[str, Gap]], backfilled: Mapping[str, int]) -> None:
-        self.current: BackfillProgress | None = None
         self._open_gaps = open_gaps
         self._backfilled = backfilled
         self._looks: deque[_Look] = deque(maxlen=RATE_LINES + 1)
         self._fetched_before = 0
+        self._pace: _Pace | None = None
 
     def look(self, now_s: float) -> BackfillProgress | None:
         """To be called about once a second; how far it is, when a line is due. `now_s` is monotonic."""
-        gaps = self._open_gaps().values()
-        if not gaps or not self._looks:
-            self.current = None
+        if not self._looks or not self._open_gaps():
+            self._pace = None
             self._looks.clear()
-            self._looks.append(self._now(now_s))
-            self._fetched_before = sum(self._looks[0].fetched.values())
+            self._looks.append(_Look(now_s, self._fetched()))
+            self._fetched_before = sum(self._fetched().values())
             return None
         if now_s < self._looks[-1].at_s + LINE_INTERVAL_S:
+            return None
+        self._looks.append(_Look(now_s, self._fetched()))
+        first, last = self._looks[0], self._looks[-1]
+        seconds = last.at_s - first.at_s
+        lately = {kind: last.fetched[kind] - first.fetched[kind] for kind in WEIGHT_OF_IDS}
+        self._pace = _Pace(sum(lately.values()) / seconds, _weight(lately) / seconds)
+        return self.current()
+
+    def current(self) -> BackfillProgress | None:
+        """How far it is now, at the pace of the last line; None: nothing is open, or not for long."""
+        gaps = self._open_gaps().values()
+        if self._pace is None or not gaps:
             return None
         missing = dict.fromkeys(WEIGHT_OF_IDS, 0)
         for gap in gaps:
             missing[gap.event_type] += gap.size - gap.recovered - gap.lost
-        self._looks.append(self._now(now_s))
-        self.current = self._progress(len(gaps), missing)
-        return self.current
-
-    def _now(self, now_s: float) -> _Look:
-        return _Look(now_s, {kind: self._backfilled.get(kind, 0) for kind in WEIGHT_OF_IDS})
-
-    def _progress(self, gaps: int, missing: Mapping[str, int]) -> BackfillProgress:
-        first, last = self._looks[0], self._looks[-1]
-        seconds = last.at_s - first.at_s
-        lately = {kind: last.fetched[kind] - first.fetched[kind] for kind in WEIGHT_OF_IDS}
-        weight = _weight(lately)
         return BackfillProgress(
-            gaps,
-            sum(last.fetched.values()) - self._fetched_before,
+            len(gaps),
+            sum(self._fetched().values()) - self._fetched_before,
             sum(missing.values()),
-            round(sum(lately.values()) / seconds, 1),
-            round(seconds * _weight(missing) / weight) if weight else None,
+            round(self._pace.ids_per_s, 1),
+            round(_weight(missing) / self._pace.weight_per_s) if self._pace.weight_per_s else None,
         )
+
+    def _fetched(self) -> dict[str, int]:
+        return {kind: self._backfilled.get(kind, 0) for kind in WEIGHT_OF_IDS}
 
 
 def _weight(ids: Mapping[str, int]) -> int:
