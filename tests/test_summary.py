@@ -4,7 +4,7 @@ import json
 
 from ingest_actors.ledger import LedgerEntry
 from ingest_actors.protocols import SinkStatus, SpoolStatus
-from ingest_actors.status import ConnectionStatus, Status, Tallies
+from ingest_actors.status import BackfillProgress, ConnectionStatus, Status, Tallies
 from ingest_actors.summary import get_metrics
 
 
@@ -70,3 +70,10 @@ def test_a_spool_is_summed_up_where_there_is_one():
         spool=SpoolStatus(used_bytes=65_536, events=7),
     )
     assert get_metrics(a_status(sink=sink))["spool"] == {"events": 7, "bytes": 65_536}
+
+
+def test_a_long_repair_is_summed_up_while_there_is_one():
+    progress = BackfillProgress(gaps=2, ids_fetched=120_000, ids_missing=480_000, ids_per_s=2000.0, remaining_s=240)
+    assert get_metrics(a_status(backfill=progress))["backfill"] == {
+        "gaps": 2, "ids_fetched": 120_000, "ids_missing": 480_000, "ids_per_s": 2000.0, "remaining_s": 240,
+    }  # fmt: skip

@@ -30,7 +30,7 @@ HAPPENINGS_MAX: Final = 60
 TEXT_MAX: Final = 240
 """Characters of a line's fields."""
 
-_TOLD_ELSEWHERE: Final = frozenset(("service_metrics", "gap_opened", "gap_closed", "gap_lost"))
+_TOLD_ELSEWHERE: Final = frozenset(("service_metrics", "backfill_progress", "gap_opened", "gap_closed", "gap_lost"))
 
 
 class Closeup:

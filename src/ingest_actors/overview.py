@@ -19,6 +19,7 @@ from ingest_actors.messages import EventBatch, Route
 from ingest_actors.protocols import Sink, SinkStatus
 from ingest_actors.status import (
     OFFENDERS_MAX,
+    BackfillProgress,
     MailboxStatus,
     Offenders,
     OpenGap,
@@ -65,6 +66,7 @@ class Overview:
         gaps: those that are open, oldest first.
         waiting_bytes: what events that wait for others of their series are counted as in memory.
         rest_weight_used: REST weight spent within the last minute.
+        backfill: how far a long repair of gaps is; None: there is none.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Overview:
         self.gaps: Callable[[], Collection[Gap]] = lambda: ()
         self.waiting_bytes: Callable[[], int] = lambda: 0
         self.rest_weight_used: Callable[[], int] = lambda: 0
+        self.backfill: Callable[[], BackfillProgress | None] = lambda: None
 
     def count_held(self, mailbox: Mailbox[EventBatch]) -> None:
         """Count what this mailbox holds as in flight."""
@@ -154,6 +157,7 @@ class Overview:
             rest_weight_max=self._rest_weight_max,
             event_types=self.event_types,
             topics=self._topics,
+            backfill=self.backfill(),
             offenders=self._offenders,
         )
 

@@ -126,6 +126,21 @@ class OpenGap(NamedTuple):
     """Missing in all of them."""
 
 
+class BackfillProgress(NamedTuple):
+    """How far a repair of gaps from REST is that has lasted for more than a minute."""
+
+    gaps: int
+    """That are being repaired."""
+    ids_fetched: int
+    """Since there was none to repair; those of gaps that are closed by now are among them."""
+    ids_missing: int
+    """In the gaps that are being repaired."""
+    ids_per_s: float
+    """Fetched a second, over the last five minutes or since the repair began; taken once a minute."""
+    remaining_s: int | None
+    """How long the rest takes at the pace of that time; None: nothing came in it."""
+
+
 class Offenders(NamedTuple):
     """The worst, by name, and no more of them than `OFFENDERS_MAX` each: names become metric labels."""
 
@@ -211,6 +226,8 @@ class Status:
     """What is to be expected by the settings, so that it can be counted from 0."""
     topics: tuple[str, ...] = ()
     """Where records may go, likewise."""
+    backfill: BackfillProgress | None = None
+    """How far the repair of gaps is; None: there is none that has lasted for more than a minute."""
     offenders: Callable[[], Offenders] = Offenders
     """Looks for the worst streams and gaps as they are when it is called; not for those who do not ask: it looks at
     every stream."""

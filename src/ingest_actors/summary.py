@@ -17,6 +17,8 @@ def get_metrics(status: Status) -> dict[str, Any]:
         ``connected`` (every planned connection is open), ``connections_open``, ``connections_planned``;
         ``reconnect_count`` (unplanned ones); ``ledger`` with ``total`` and ``by_event_type``; ``streams``: how many are
         ``wanted``, ``listed``, ``flowing`` and ``silent``; ``gaps_open``;
+        while a repair from REST lasts for more than a minute ``backfill``: ``gaps`` that are being repaired,
+        ``ids_fetched``, ``ids_missing``, ``ids_per_s``, ``remaining_s`` (None: nothing came lately);
         ``producer`` with ``queue`` (records), ``ack_ms_p50``, ``ack_ms_p99`` (None before the first acknowledgement)
         and ``errors``; with a spool ``spool``: ``events`` and ``bytes`` on the disk; ``rates``, events received a
         second by event type.
@@ -42,6 +44,7 @@ def get_metrics(status: Status) -> dict[str, Any]:
             "silent": status.streams_silent,
         },
         "gaps_open": status.gaps_open,
+        **({} if status.backfill is None else {"backfill": status.backfill._asdict()}),
         "producer": {
             "queue": status.sink.queue_records,
             "ack_ms_p50": _quantile_ms(status.tallies.latency["ack"], 0.5),

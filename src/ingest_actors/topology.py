@@ -32,6 +32,7 @@ from ingest_actors.binance.leads import Leads
 from ingest_actors.binance.names import streams_for
 from ingest_actors.binance.outcome import Parsed
 from ingest_actors.binance.parser import EventParser
+from ingest_actors.binance.repair_progress import RepairProgress
 from ingest_actors.binance.repairs import Repairs
 from ingest_actors.binance.resume import Mark, Place
 from ingest_actors.binance.sharing import Sharing
@@ -142,6 +143,9 @@ class Topology:
         self.overview.gaps = self._continuity.gaps.values
         self.overview.waiting_bytes = lambda: self._continuity.size_bytes
         self.overview.rest_weight_used = network.weight_used
+        repairs = Repairs(self._continuity)
+        self._repair_progress = RepairProgress(repairs.open, self.overview.ledger.backfilled)
+        self.overview.backfill = self._repair_progress.current
         self._supervisor = Supervisor(self.overview.tallies, announce, rng)
         self.sources = Sources(
             settings,
@@ -149,7 +153,7 @@ class Topology:
             network=network,
             hearing=self._parser,
             unparsed=tuple(dict.fromkeys((self._frames, self._unparsed))),
-            repairs=Repairs(self._continuity),
+            repairs=repairs,
             ends=Ends(self._continuity, table),
             books=Books(
                 self._continuity, interval_s=settings.depth_snapshot_interval_seconds, wanted=self.overview.fleet.wants
@@ -281,7 +285,7 @@ class Topology:
                     rates=overview.rates,
                     interval_s=settings.monitor_interval_seconds,
                     metrics=lambda: get_metrics(overview.status()),
-                    look=overview.check_ready,
+                    look=self._look,
                     announce=self._announce,
                 ),
             ),
@@ -333,6 +337,13 @@ class Topology:
         """How long a gap of such events may hold up what follows; None = nobody repairs it."""
         repaired = self._network.open_rest is not None and kind.repairable
         return self._settings.gap_hold_seconds if repaired and kind.names[0] in self._settings.backfill else None
+
+    def _look(self) -> None:
+        """What the monitor has looked at once a second."""
+        self.overview.check_ready()
+        progress = self._repair_progress.look(trio.current_time())
+        if progress is not None:
+            self._announce("backfill_progress", **progress._asdict())
 
     def _tell_gap(self, gap: Gap, state: State) -> None:
         tallies = self.overview.tallies

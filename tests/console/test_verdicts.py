@@ -7,7 +7,7 @@ from ingest_actors.console.verdict import LOSS_FRESH_S, REASONS_MAX, Recent, fre
 from ingest_actors.details import GapSums, Happening
 from ingest_actors.ledger import LedgerEntry
 from ingest_actors.protocols import SpoolStatus
-from ingest_actors.status import MailboxStatus, Tallies
+from ingest_actors.status import BackfillProgress, MailboxStatus, Tallies
 
 
 def tallies(age_s=0.3, **changes):
@@ -55,6 +55,18 @@ def test_open_gaps_are_being_repaired(well):
     answer = whole(well(gaps_open=3), MadeUp(ids_missing=412))
     assert (answer.tone, answer.word) == ("warn", "Being repaired")
     assert answer.text == "3 gaps open: 412 ids missing, asked for again from the exchange."
+
+
+def test_how_far_a_long_repair_is_stands_below(well):
+    def reasons(**progress):
+        return whole(well(gaps_open=3, backfill=BackfillProgress(gaps=3, **progress)), MadeUp()).reasons
+
+    assert reasons(ids_fetched=120_000, ids_missing=480_000, ids_per_s=2000.0, remaining_s=240) == (
+        "120,000 of 600,000 ids fetched, 2,000 a second: about 4 min to go",
+    )
+    assert reasons(ids_fetched=0, ids_missing=600_000, ids_per_s=0.0, remaining_s=None) == (
+        "0 of 600,000 ids fetched, and nothing came lately: the exchange's REST does not bring any",
+    )
 
 
 def test_lost_trades_are_an_alarm_for_an_hour_and_said_ever_after(well):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from ingest_actors.console.cells import CROWDED, FULL, clipped, count, milliseconds, size, span
+from ingest_actors.console.cells import CROWDED, FULL, clipped, count, milliseconds, rate, size, span
 from ingest_actors.details import Details, GapSums
 from ingest_actors.status import ConnectionStatus, Status
 
@@ -122,8 +122,8 @@ def _defects(status: Status, details: Details | None, sums: Mapping[str, GapSums
         text = f"{_gaps(status.gaps_open)} open{missing}, asked for again from the exchange."
         if losses.news:
             gone = f"{_ids(losses.ids)} lost for good, the last {span(losses.ago_s)} ago"
-            yield _Trouble("bad", "Not whole", text, (gone,))
-        yield _Trouble("warn", "Being repaired", text)
+            yield _Trouble("bad", "Not whole", text, (gone, *_backfill(status)))
+        yield _Trouble("warn", "Being repaired", text, _backfill(status))
     if losses.news:
         text = f"{_ids(losses.ids)} lost, the last {span(losses.ago_s)} ago. The journal below names each gap."
         yield _Trouble("bad", "Not whole", text)
@@ -137,6 +137,16 @@ def _defects(status: Status, details: Details | None, sums: Mapping[str, GapSums
     if status.total.dead_lettered:
         yield _Trouble("warn", "Whole but for dead letters", "Every id is there; some events could not be read.")
     yield _Trouble("good", "Whole", "Every id that was due is in the record.")
+
+
+def _backfill(status: Status) -> tuple[str, ...]:
+    """How far a repair is that takes long."""
+    if (progress := status.backfill) is None:
+        return ()
+    done = f"{count(progress.ids_fetched)} of {_ids(progress.ids_fetched + progress.ids_missing)} fetched"
+    if progress.remaining_s is None:
+        return (f"{done}, and nothing came lately: the exchange's REST does not bring any",)
+    return (f"{done}, {rate(progress.ids_per_s)} a second: about {span(progress.remaining_s)} to go",)
 
 
 def _old_losses(status: Status, losses: _Losses) -> Iterator[_Trouble]:
