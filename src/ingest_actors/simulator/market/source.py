@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import trio
 
 from ingest_actors.errors import SettingsError
@@ -62,6 +64,7 @@ class MarketSource:
             self.markets, self.depth_feeds, self.scheduler, seed=config.seed, lag_s=config.rest_lag_s
         )
         self._channels: dict[tuple[str, int], Channel] = {}
+        self._listeners: Counter[Session] = Counter()  # of how many channels; no session has none
         self._early: dict[str, dict[tuple[Session, str], None]] = {}
         self._wanted = trio.lowlevel.ParkingLot()
 
@@ -81,9 +84,9 @@ class MarketSource:
         channel = self._channels.get(key)
         if channel is None:
             channel = self._channels[key] = (ExtendedChannel if self._config.extra_fields else Channel)(stream)
-            channel.sessions[session] = None
+            self._join(channel, session)
             self._begin(channel, name, key)
-        channel.sessions[session] = None
+        self._join(channel, session)
         self._wanted.unpark_all()
 
     def detach(self, session: Session, stream: str) -> None:
@@ -101,6 +104,9 @@ class MarketSource:
         if channel is None or session not in channel.sessions:
             return
         del channel.sessions[session]
+        self._listeners[session] -= 1
+        if not self._listeners[session]:
+            del self._listeners[session]
         if channel.sessions:
             return
         del self._channels[key]
@@ -179,15 +185,19 @@ class MarketSource:
 
     async def _flat_out(self) -> None:
         while True:
-            sessions = {session for channel in self._channels.values() for session in channel.sessions}
-            if not sessions:
+            if not self._listeners:
                 await self._wanted.park()
                 continue
             self.scheduler.advance(self.scheduler.now_us + _FLAT_OUT_SLICE_US)
             self.clock.advance_to(self.scheduler.now_us)
             await trio.lowlevel.checkpoint()
-            for session in sessions:
+            for session in list(self._listeners):
                 await session.wait_for_room()
+
+    def _join(self, channel: Channel, session: Session) -> None:
+        if session not in channel.sessions:
+            channel.sessions[session] = None
+            self._listeners[session] += 1
 
     def _begin(self, channel: Channel, name: StreamName, key: tuple[str, int]) -> None:
         """Start what feeds a channel."""
