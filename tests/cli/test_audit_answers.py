@@ -106,6 +106,9 @@ def test_the_last_line_is_the_verdict(capsys):
     text = capsys.readouterr().out
     assert text.endswith("whole, but for what is explained in 1 series\n")
     assert "what was before is deleted" in text
+    say_report(report_of())
+    assert capsys.readouterr().out.endswith(": nothing to judge, for no event of what was asked for is in the topics\n")
+
     report = report_of(whole(), unreadable=[Unreadable(1, 7, "no event_type")], first_time=-1, last_time=10**18)
     report.window = Window(AT_MS, None)
     say_report(report)
@@ -126,9 +129,10 @@ def test_progress_is_shown_on_a_terminal_alone(monkeypatch):
         progress.begin("binance-raw-events", 100)
         progress.advance(60)
         progress.begin("binance-trades", 10)
-        progress.advance(10)
+        progress.advance(7)
     assert "binance-raw-events" in terminal.getvalue()
-    assert "60/60" in terminal.getvalue(), "markers of transactions are no records"
+    for whole in ("60/60", "7/7"):
+        assert whole in terminal.getvalue(), "markers of transactions are no records"
     assert "records/s" in terminal.getvalue()
     monkeypatch.setattr(audit_progress, "Console", lambda **_: Console(file=io.StringIO()))
     with audit_progress.shown_progress() as progress:

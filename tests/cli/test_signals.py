@@ -94,3 +94,19 @@ async def test_what_a_tool_raises_comes_out():
     with pytest.raises(ExceptionGroup) as caught:
         await run_until_stopped(work)
     assert isinstance(caught.value.exceptions[0], DevBrokerFailed)
+
+
+async def test_a_hangup_ends_a_command_that_has_no_settings_to_read_again(caplog):
+    """Whoever closes the terminal of a simulated exchange does not find its port taken afterwards."""
+    ended = []
+
+    async def work():
+        try:
+            signal.raise_signal(signal.SIGHUP)
+            await trio.sleep_forever()
+        finally:
+            ended.append("work")
+
+    await run_until_stopped(work)
+    assert ended == ["work"]
+    assert caplog.records == []

@@ -92,7 +92,7 @@ async def test_looking_lets_others_run_in_between(autojump_clock):
         nursery.start_soon(other)
         await Survey(made_up, trio.current_time).refresh()
         nursery.cancel_scope.cancel()
-    assert turns >= 4
+    assert turns >= 3, "trio decides who is first in each round"
 
 
 async def test_there_is_one_survey_in_a_while_however_many_look(survey, made_up, autojump_clock):

@@ -96,7 +96,7 @@ def test_holes_in_books_are_told_from_lost_trades(well):
     sums = {"depth_update": GapSums(lost=2, ids_lost=900, last_lost_ms=NOW_MS - 10_000)}
     answer = whole(well(tallies=tallies(gap_ids_lost=900)), MadeUp(sums=sums))
     assert (answer.tone, answer.word) == ("warn", "Whole but for books")
-    assert answer.text.startswith("Every trade is there. 900 book updates were lost")
+    assert answer.text.startswith("Every trade is there. 900 ids of book updates were lost")
     assert "a book snapshot is written" in answer.reasons[0]
 
 

@@ -36,7 +36,7 @@ class ShownProgress:
 
     def begin(self, what: str, total: int) -> None:
         """See `Watcher`."""
-        self._finish()
+        self.finish()
         self._task = self._progress.add_task(what, total=total)
 
     def advance(self, count: int) -> None:
@@ -47,10 +47,14 @@ class ShownProgress:
             self._shown_s = now_s
             self._progress.refresh()
 
-    def _finish(self) -> None:
-        """Markers of transactions have offsets and are no records: the bar would stay short of its end."""
+    def finish(self) -> None:
+        """What is shown has been read.
+
+        Markers of transactions have offsets and are no records: the bar would stay short of its end.
+        """
         task = self._progress.tasks[-1]
         self._progress.update(self._task, total=task.completed)
+        self._progress.refresh()
 
 
 @contextmanager
@@ -62,4 +66,6 @@ def shown_progress() -> Iterator[Watcher | None]:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     with Progress(*columns, console=console, auto_refresh=False) as progress:
-        yield ShownProgress(progress)
+        shown = ShownProgress(progress)
+        yield shown
+        shown.finish()

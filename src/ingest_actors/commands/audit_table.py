@@ -29,6 +29,8 @@ def say_report(report: Report) -> None:
     bad = sum(not one.ok for one in report.series)
     explained = sum(bool(len(one.explained)) for one in report.series)
     verdict = "whole" if not explained else f"whole, but for what is explained in {explained} series"
+    if not report.series:
+        verdict = "nothing to judge, for no event of what was asked for is in the topics"
     if not report.ok:
         verdict = f"NOT whole: unexplained defects in {bad} of {len(report.series)} series"
         if any(not topic.ok for topic in report.topics):

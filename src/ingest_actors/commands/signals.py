@@ -1,6 +1,6 @@
 """Signals. SIGINT, SIGTERM: the first drains and stops, the second stops at once, a third finds Python's own handlers.
 
-SIGHUP reads the settings again, where somebody can.
+SIGHUP reads the settings again, where somebody can; a command that has none to read ends, as its terminal has.
 """
 
 from __future__ import annotations
@@ -60,6 +60,6 @@ async def run_until_stopped(work: Callable[[], Awaitable[None]]) -> None:
     """
     async with trio.open_nursery() as nursery:
         cancel = nursery.cancel_scope.cancel
-        await nursery.start(partial(obey_signals, stop=cancel, cancel=lambda: None))
+        await nursery.start(partial(obey_signals, stop=cancel, cancel=lambda: None, reload=cancel))
         await work()
         cancel()

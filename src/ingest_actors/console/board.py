@@ -282,7 +282,8 @@ def _topics(status: Status) -> Table:
     rows: list[list[Cell]] = [
         [clipped(topic), count(records)] for topic, records in sorted(status.sink.records.items())
     ]
-    queue = f"{count(status.sink.queue_records)} records ({size(status.sink.queue_bytes)}) wait for an acknowledgement"
+    bytes_ = f" ({size(status.sink.queue_bytes)})" if status.sink.queue_records else ""
+    queue = f"{count(status.sink.queue_records)} records{bytes_} wait for an acknowledgement"
     errors = f"; {count(status.sink.errors)} errors so far" if status.sink.errors else "; no error so far"
     return Table(rows, queue + errors + ".")
 

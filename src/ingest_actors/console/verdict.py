@@ -156,9 +156,8 @@ def _old_losses(status: Status, losses: _Losses) -> Iterator[_Trouble]:
         yield _Trouble("warn", "Whole again", f"{since} {_ids(losses.ids)} were lost.")
     if losses.books.ids_lost:
         ago_s = (status.at_ms - losses.books.last_lost_ms) / 1000
-        text = (
-            f"Every trade is there. {count(losses.books.ids_lost)} book updates were lost, the last {span(ago_s)} ago."
-        )
+        lost = f"{_ids(losses.books.ids_lost)} of book updates were lost, the last {span(ago_s)} ago"
+        text = f"Every trade is there. {lost}."
         then = "after each such hole a book snapshot is written, from which readers go on"
         yield _Trouble("warn" if ago_s < LOSS_FRESH_S else "good", "Whole but for books", text, (then,))
 

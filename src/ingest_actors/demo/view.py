@@ -54,6 +54,7 @@ def make_screen(status: Status, rates: Mapping[str, float], addresses: Addresses
     return Group(
         Text.assemble(("ingest_actors demo", "bold"), "   simulated exchange ─▶ actors ─▶ embedded Kafka"),
         _state(status),
+        Text(f"page {addresses.http_url}   Ctrl-C drains, and closes the ledger", style="dim"),
         "",
         _streams(status, rates),
         verdict(status),
@@ -122,7 +123,6 @@ def _looking_in(addresses: Addresses) -> Table:
     servers = addresses.bootstrap_servers
     table.add_row("look in", f"kcat -b {servers} -t binance-trades -C -o beginning")
     table.add_row("", f"or any other Kafka client at {servers}")
-    table.add_row("page", f"{addresses.http_url}   metrics: {addresses.http_url}/metrics")
+    table.add_row("metrics", f"{addresses.http_url}/metrics")
     table.add_row("exchange", f"{addresses.ws_url}/ws/btcusdt@trade   {addresses.rest_url}/api/v3/exchangeInfo")
-    table.add_row("end", "Ctrl-C: drains, and closes the ledger")
     return table
