@@ -31,7 +31,7 @@ from typing import Any, Self
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from harness import BENCH, Failed, Process, clean_env, machine, print_table, show
+from harness import BENCH, Failed, Process, clean_env, delete_topics, machine, print_table, show
 from part import Bench, bar, ratio, spreads
 
 NAME = "startup"
@@ -160,7 +160,7 @@ def parts(servers: str, delivery: str, logs: Path) -> Iterator[tuple[dict[str, s
         subprocess.run(setup, env=env, check=True, capture_output=True, timeout=60)
         first = stack.enter_context(FirstRecord(servers, topics["KAFKA_TOPIC_RAW_EVENTS"]))
         yield env, first
-        AdminClient({"bootstrap.servers": servers}).delete_topics(list(topics.values()))
+        delete_topics(AdminClient({"bootstrap.servers": servers}), list(topics.values()))
 
 
 def measure(bench: Bench, rounds: int, delivery: str) -> dict[str, Any]:

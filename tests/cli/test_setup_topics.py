@@ -24,10 +24,9 @@ def topics(broker, topic_prefix, monkeypatch):
     for name, topic in names.items():
         monkeypatch.setenv(f"KAFKA_TOPIC_{name}", topic)
     yield names
-    for future in (
-        AdminClient({"bootstrap.servers": broker.bootstrap_servers}).delete_topics(list(names.values())).values()
-    ):
-        future.exception()
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})  # one that is let go never answers
+    for future in admin.delete_topics(list(names.values())).values():
+        future.exception(timeout=60)
 
 
 @pytest.fixture
