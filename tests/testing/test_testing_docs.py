@@ -65,8 +65,9 @@ def test_the_how_to_s_command_serves_with_its_script(tmp_path):
 def test_the_how_to_installs_what_there_is():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     installs = [line for text in blocks("sh") for line in text.splitlines() if line.startswith("pip")]
-    assert installs == [f"pip install {project['name']} pytest"]
-    assert set(re.findall(r"`\[([\w-]+)\]`", HOW_TO.read_text())) <= project["optional-dependencies"].keys()
+    assert installs == ["pip install . pytest"]
+    extras = set(re.findall(r"'\.\[([\w-]+)\]'", HOW_TO.read_text()))
+    assert extras == {"simulator-tls"} <= project["optional-dependencies"].keys()
 
 
 def test_no_block_of_the_how_to_is_left_out_here():
