@@ -107,6 +107,7 @@ async def test_a_hangup_ends_a_command_that_has_no_settings_to_read_again(caplog
         finally:
             ended.append("work")
 
-    await run_until_stopped(work)
+    with trio.fail_after(10):
+        await run_until_stopped(work)
     assert ended == ["work"]
     assert caplog.records == []
