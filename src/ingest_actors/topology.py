@@ -232,6 +232,7 @@ class Topology:
                     parser,
                     self._unparsed,
                     self._events,
+                    batch_size=settings.batch_size,
                     parse=self._parser.parse if self._player is None else self._parse_played,
                     order=self._continuity,
                     notify=self.sources.notify,

@@ -180,6 +180,39 @@ async def test_a_parcel_that_fits_reaches_an_idle_producer_in_the_step_that_puts
     nursery.cancel_scope.cancel()
 
 
+async def test_half_a_batch_goes_on_as_it_is_even_while_the_producer_is_busy(inbox, outbox, autojump_clock, nursery):
+    """Parcels of a flood would otherwise be cut up and put together, one batch a turn, while the rest piles up."""
+    start(nursery, inbox, outbox, size=4, eager=True)
+    await outbox.put(parcel(99))
+    await wait_all_tasks_blocked()
+    whole = [parcel(1, 2), parcel(3, 4, 5), parcel(6, 7, 8, 9)]
+    for each in whole:
+        inbox.put_nowait(each)
+    assert list(outbox.held())[1:] == whole
+    assert (inbox.events, inbox.settled) == (0, 9)
+    inbox.put_nowait(parcel(10))
+    assert inbox.events == 1, "less than half waits for company"
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_backlog_is_worked_off_by_parcels_as_soon_as_there_is_room(inbox, autojump_clock, nursery):
+    outbox = Mailbox("batches", events_max=4, bytes_max=10_000_000)
+    start(nursery, inbox, outbox, size=4, eager=True)
+    await outbox.put(parcel(97, 98, 99))
+    await wait_all_tasks_blocked()
+    for first in (1, 4, 7):
+        inbox.put_nowait(parcel(first, first + 1, first + 2))
+    came = []
+    while len(came) < 12:
+        batch = await outbox.take()
+        came += numbers(batch)
+        assert len(batch) == 3
+        outbox.settle(3)
+    assert came == [97, 98, 99, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert trio.current_time() == 0
+    nursery.cancel_scope.cancel()
+
+
 async def test_nothing_overtakes_what_the_batcher_has(inbox, outbox, autojump_clock, nursery):
     start(nursery, inbox, outbox, eager=True)
     await wait_all_tasks_blocked()

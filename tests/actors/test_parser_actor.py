@@ -81,6 +81,7 @@ class Rig:
             parser,
             self.inbox,
             self.outbox,
+            batch_size=100,
             parse=parse,
             order=NoOrder(),
             clock_ms=lambda: 6000,
@@ -107,6 +108,16 @@ async def test_every_frame_becomes_its_events_in_order_and_is_settled():
     assert rig.inbox.events == 0
     assert dict(rig.ledger.received) == {"trade": 5, "depth_update": 1}
     assert not rig.ledger.unbalanced()
+
+
+@pytest.mark.parametrize(("count", "lengths"), [(4, [4]), (5, [3, 2]), (8, [4, 4]), (9, [3, 3, 3]), (10, [4, 3, 3])])
+async def test_a_long_read_is_parsed_in_even_parts_that_are_batches_already(count, lengths):
+    rig = Rig()
+    rig.put(frames(*[b"t"] * count))
+    rig.inbox.close()
+    await rig.run(batch_size=4)
+    assert [len(batch) for batch in rig.outbox.held()] == lengths
+    assert rig.inbox.events == 0
 
 
 async def test_notices_are_passed_on_and_leave_no_empty_batch():

@@ -24,8 +24,12 @@ async def batcher(
     """Batch until the inbox ends, then hand on what is left.
 
     A batch is closed when it is full, when its oldest event has waited for `batch_timeout_s`, or, if `eager`, as soon
-    as the producer has nothing else to do. What is being collected stays on lease in the inbox, so that the next life
-    of a crashed batcher begins with it. Events in isolation are handed on one by one: that finds the culprit soon.
+    as the producer has nothing else to do. If `eager`, a parcel that makes half a batch goes on as it is: under a flood
+    the parser's parcels are of that size, and to cut them anew, one batch a turn, would be slower than they come, so
+    that everything would wait in line before this.
+
+    What is being collected stays on lease in the inbox, so that the next life of a crashed batcher begins with it.
+    Events in isolation are handed on one by one: that finds the culprit soon.
 
     Args:
         inbox: events as the parser gave them.
@@ -45,14 +49,19 @@ async def batcher(
 
 
 def _hand_through(outbox: Mailbox[EventBatch], batch_size: int, parcel: EventBatch) -> bool:
-    """While the producer is idle and nothing is being collected, a parcel that fits needs no batcher."""
-    if outbox.waiting or len(parcel) > batch_size:
+    """While nothing is being collected, a parcel that is a batch already needs no batcher."""
+    if not _is_batch(parcel, batch_size, idle=not outbox.waiting):
         return False
     try:
         outbox.put_nowait(parcel)
     except (trio.WouldBlock, trio.ClosedResourceError):
         return False
     return True
+
+
+def _is_batch(parcel: EventBatch, batch_size: int, *, idle: bool) -> bool:
+    """Whether a parcel that is alone may go as it is: to fill up half a batch costs more than it saves."""
+    return (idle or 2 * len(parcel) >= batch_size) and len(parcel) <= batch_size
 
 
 async def _batch(
@@ -67,7 +76,7 @@ async def _batch(
             return
         collected.add(parcel)
         deadline = clock() + batch_timeout_s
-        ended = False
+        ended = eager and _is_batch(parcel, batch_size, idle=not (outbox.waiting or inbox.waiting))
         while not ended:
             if eager:
                 collected.add_waiting(batch_size)

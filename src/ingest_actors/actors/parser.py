@@ -68,6 +68,7 @@ async def parser(
     inbox: Mailbox[FrameBatch],
     outbox: Mailbox[EventBatch],
     *,
+    batch_size: int,
     parse: Callable[[FrameBatch], Parsed[N_co, O]],
     order: Order[O],
     notify: Callable[[N_co], None],
@@ -83,6 +84,7 @@ async def parser(
     Args:
         inbox: messages, batch by batch.
         outbox: gets the events.
+        batch_size: most messages that are parsed at once; if it is what the batcher makes, nobody has to cut again.
         parse: makes events of messages.
         order: keeps events that have to wait for others of their series.
         notify: told of what is no event.
@@ -92,7 +94,16 @@ async def parser(
     """
     async with open_nursery() as nursery:
         nursery.start_soon(partial(release, order, outbox, clock_ms=clock_ms))
-        await _parse_all(inbox, outbox, parse=parse, order=order, notify=notify, ledger=ledger, tallies=tallies)
+        await _parse_all(
+            inbox,
+            outbox,
+            batch_size=min(batch_size, PARSED_AT_ONCE_MAX),
+            parse=parse,
+            order=order,
+            notify=notify,
+            ledger=ledger,
+            tallies=tallies,
+        )
         nursery.cancel_scope.cancel()
     order.let_go()
     await flush(order, outbox, clock_ms=clock_ms)
@@ -102,6 +113,7 @@ async def _parse_all(
     inbox: Mailbox[FrameBatch],
     outbox: Mailbox[EventBatch],
     *,
+    batch_size: int,
     parse: Callable[[FrameBatch], Parsed[N_co, O]],
     order: Order[O],
     notify: Callable[[N_co], None],
@@ -113,7 +125,7 @@ async def _parse_all(
             batch = await inbox.take()
         except trio.EndOfChannel:
             return
-        for part in _parts(batch):
+        for part in _parts(batch, batch_size):
             parsed = parse(part)
             if parsed.events:
                 result = EventBatch(parsed.events, received_at_ms=part.received_at_ms)
@@ -135,10 +147,10 @@ async def _parse_all(
             await order.wait_room()
 
 
-def _parts(batch: FrameBatch) -> Iterator[FrameBatch]:
-    """A batch in pieces of at most `PARSED_AT_ONCE_MAX` messages; as a rule it is one."""
-    while len(batch) > PARSED_AT_ONCE_MAX:
-        part, batch = batch.split(PARSED_AT_ONCE_MAX)
+def _parts(batch: FrameBatch, most: int) -> Iterator[FrameBatch]:
+    """A batch in pieces of nearly the same size, and of at most so many messages; under an ordinary flow it is one."""
+    while (pieces := -(-len(batch) // most)) > 1:
+        part, batch = batch.split(-(-len(batch) // pieces))
         yield part
     yield batch
 
