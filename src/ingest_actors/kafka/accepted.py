@@ -116,39 +116,34 @@ class Accepted:
         """Of the records that were given back and that nobody has taken note of."""
         return [error for error, _ in self._receipt.failed]
 
-    def hand_over(self, produce: Produce, events_max: int) -> int:
+    def hand_over(self, produce: Produce, events_max: int) -> None:
         """Hand over the next events; sets `complete` after the last.
-
-        Returns:
-            How many records were handed over.
 
         Raises:
             BufferError: the queue is full; call again later, the cursor stands at the record that did not fit.
             KafkaException: the producer is broken; likewise.
         """
         if self._todo is not None:
-            return self._hand_over_selected(produce, events_max)
+            self._hand_over_selected(produce, events_max)
+            return
         events = self.batch.events
-        position, skip = self._next
+        position, done = self._next
         receipt = self._receipt
-        sent = index = 0
         try:
             for value, key, timestamp_ms, route in events[position : position + events_max]:
                 headers = route.headers
-                for topic in route.topics[skip:] if skip else route.topics:
+                for topic in route.topics[done:] if done else route.topics:
                     if headers:
                         produce(topic, value, key, -1, receipt, None, timestamp_ms, list(headers))
                     else:
                         produce(topic, value, key, -1, receipt, None, timestamp_ms)
-                    index += 1
-                sent += index
-                index = skip = 0
+                    done += 1
+                done = 0
                 position += 1
         finally:
             del receipt  # or the traceback of an error would hold it
-            self._next = RecordId(position, skip + index)
+            self._next = RecordId(position, done)
         self.complete = position >= len(events)
-        return sent
 
     def produce(self, record: RecordId, produce: Produce, partition: int = -1) -> None:
         """Hand over one record (again). Raises as `hand_over`."""
@@ -209,7 +204,7 @@ class Accepted:
         refused = [self.refused[position] for position in sorted(self.refused)]
         return Acknowledgement(self.batch, refused, time.monotonic() - self.accepted_at_s)
 
-    def _hand_over_selected(self, produce: Produce, records_max: int) -> int:
+    def _hand_over_selected(self, produce: Produce, records_max: int) -> None:
         """As `hand_over`, for a batch of which only some records are to be written."""
         assert self._todo is not None
         done = 0
@@ -220,7 +215,6 @@ class Accepted:
         finally:
             del self._todo[:done]
         self.complete = not self._todo
-        return done
 
     def _identify(self, message: Message) -> RecordId:
         """Which record a report is about.
