@@ -21,6 +21,17 @@ from pacing import PacedFrames
 TAIL = b',"ingestion_timestamp":1700000000000,"source":"binance_websocket","event_type":"aggregate_trade"}'
 
 
+def produce(kafka: Producer, topic: str, value: bytes, key: bytes, at_ms: int) -> None:
+    """Hand over one record; while the queue is full, wait: a broker that stands still for a moment is no failure."""
+    while True:
+        try:
+            kafka.produce(topic, value, key, timestamp=at_ms)
+        except BufferError:
+            kafka.poll(0.001)
+        else:
+            return
+
+
 def hand_over(frames: PacedFrames, kafka: Producer, rate: float) -> None:
     """Make a record of each frame's payload, and two of each."""
 
@@ -30,8 +41,8 @@ def hand_over(frames: PacedFrames, kafka: Producer, rate: float) -> None:
             value = event[:-1] + TAIL
             symbol = event.partition(b'"s":"')[2].partition(b'"')[0]
             at_ms = int(event.partition(b'"E":')[2][:13])
-            kafka.produce(RAW, value, symbol, timestamp=at_ms)
-            kafka.produce(TRADES if index % 2 == 0 else DEPTH, value, symbol, timestamp=at_ms)
+            for topic in (RAW, TRADES if index % 2 == 0 else DEPTH):
+                produce(kafka, topic, value, symbol, at_ms)
 
     tell(event="blast_ended", **frames.pace(send, rate)._asdict())
 
