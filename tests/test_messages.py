@@ -47,6 +47,19 @@ def test_the_parts_of_frames_are_the_whole_in_order_with_its_marks_and_its_size(
         assert (part.received_at_ms, part.connection, part.binary) == (5, "ws-1", True)
 
 
+@given(st.lists(st.binary(max_size=9), min_size=1), st.integers(1, 9))
+def test_even_parts_of_frames_are_the_whole_in_order_as_few_as_can_be(payloads, most):
+    whole = FrameBatch(payloads, received_at_ms=5, connection="ws-1", binary=True)
+    parts = list(whole.parts(most))
+    lengths = [len(part) for part in parts]
+    assert [frame for part in parts for frame in part.frames] == payloads
+    assert sum(part.size_bytes for part in parts) == whole.size_bytes
+    assert max(lengths) <= most
+    assert max(lengths) - min(lengths) <= 1
+    assert len(parts) == -(-len(payloads) // most)
+    assert {(part.received_at_ms, part.connection, part.binary) for part in parts} == {(5, "ws-1", True)}
+
+
 @given(st.lists(st.binary(max_size=9), min_size=2), st.data())
 def test_the_parts_of_events_are_the_whole_in_order_with_its_age_and_its_size(values, data):
     whole = EventBatch(events(*values), received_at_ms=5)

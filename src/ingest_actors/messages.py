@@ -11,6 +11,8 @@ quarter of what the cheapest class does.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
 from operator import itemgetter
 from typing import Final, TypeAlias
 
@@ -93,6 +95,17 @@ class FrameBatch:
     def split(self, count: int) -> tuple[FrameBatch, FrameBatch]:
         """The first `count` frames, and the others."""
         return self._part(self.frames[:count]), self._part(self.frames[count:])
+
+    def parts(self, most: int) -> Iterator[FrameBatch]:
+        """All frames in batches of nearly the same size and of at most so many, as few as can be; it may be itself."""
+        count = len(self.frames)
+        pieces = -(-count // most)
+        if pieces <= 1:
+            yield self
+            return
+        bounds = [-(-count * piece // pieces) for piece in range(pieces + 1)]
+        for start, end in pairwise(bounds):
+            yield self._part(self.frames[start:end])
 
     def _part(self, frames: list[bytes]) -> FrameBatch:
         return FrameBatch(

@@ -110,12 +110,21 @@ async def test_every_frame_becomes_its_events_in_order_and_is_settled():
     assert not rig.ledger.unbalanced()
 
 
-@pytest.mark.parametrize(("count", "lengths"), [(4, [4]), (5, [3, 2]), (8, [4, 4]), (9, [3, 3, 3]), (10, [4, 3, 3])])
-async def test_a_long_read_is_parsed_in_even_parts_that_are_batches_already(count, lengths):
-    rig = Rig()
+@pytest.mark.parametrize(
+    ("count", "batch_size", "lengths"),
+    [
+        (100, 100, [100]),
+        (190, 100, [95, 95]),
+        (250, 100, [84, 83, 83]),
+        (100, 1, [50, 50]),
+        (4100, 9999, [1367, 1367, 1366]),
+    ],
+)
+async def test_a_long_read_is_parsed_in_even_parts_that_are_batches_already(count, batch_size, lengths):
+    rig = Rig(events_max=10_000)
     rig.put(frames(*[b"t"] * count))
     rig.inbox.close()
-    await rig.run(batch_size=4)
+    await rig.run(batch_size=batch_size)
     assert [len(batch) for batch in rig.outbox.held()] == lengths
     assert rig.inbox.events == 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
@@ -15,6 +15,9 @@ from ingest_actors.messages import Event, EventBatch, FrameBatch, Route
 from ingest_actors.nursery import open_nursery
 from ingest_actors.status import Tallies
 from ingest_actors.supervision import Mailbox
+
+PARSED_AT_ONCE_MIN: Final = 64
+"""Messages. What is done once for all that are parsed together is felt in fewer; smaller batches the batcher cuts."""
 
 PARSED_AT_ONCE_MAX: Final = 2048
 """Messages. One read brings a thousand of the exchange's at most, but a hundred thousand empty ones, of each of which
@@ -84,7 +87,7 @@ async def parser(
     Args:
         inbox: messages, batch by batch.
         outbox: gets the events.
-        batch_size: most messages that are parsed at once; if it is what the batcher makes, nobody has to cut again.
+        batch_size: most events of a batch; about as many messages are parsed at once, so that nobody has to cut again.
         parse: makes events of messages.
         order: keeps events that have to wait for others of their series.
         notify: told of what is no event.
@@ -97,7 +100,7 @@ async def parser(
         await _parse_all(
             inbox,
             outbox,
-            batch_size=min(batch_size, PARSED_AT_ONCE_MAX),
+            parsed_max=min(max(batch_size, PARSED_AT_ONCE_MIN), PARSED_AT_ONCE_MAX),
             parse=parse,
             order=order,
             notify=notify,
@@ -113,7 +116,7 @@ async def _parse_all(
     inbox: Mailbox[FrameBatch],
     outbox: Mailbox[EventBatch],
     *,
-    batch_size: int,
+    parsed_max: int,
     parse: Callable[[FrameBatch], Parsed[N_co, O]],
     order: Order[O],
     notify: Callable[[N_co], None],
@@ -125,7 +128,7 @@ async def _parse_all(
             batch = await inbox.take()
         except trio.EndOfChannel:
             return
-        for part in _parts(batch, batch_size):
+        for part in batch.parts(parsed_max):
             parsed = parse(part)
             if parsed.events:
                 result = EventBatch(parsed.events, received_at_ms=part.received_at_ms)
@@ -145,14 +148,6 @@ async def _parse_all(
             for notice in parsed.notices:
                 notify(notice)
             await order.wait_room()
-
-
-def _parts(batch: FrameBatch, most: int) -> Iterator[FrameBatch]:
-    """A batch in pieces of nearly the same size, and of at most so many messages; under an ordinary flow it is one."""
-    while (pieces := -(-len(batch) // most)) > 1:
-        part, batch = batch.split(-(-len(batch) // pieces))
-        yield part
-    yield batch
 
 
 def _observe(batch: EventBatch, event_types: set[str], tallies: Tallies) -> None:
