@@ -239,6 +239,18 @@ async def test_a_full_way_out_leaves_a_parcel_to_the_batcher(inbox, autojump_clo
     nursery.cancel_scope.cancel()
 
 
+async def test_a_parcel_larger_than_a_batch_is_cut_even_for_an_idle_producer(inbox, outbox, autojump_clock, nursery):
+    start(nursery, inbox, outbox, eager=True)
+    await wait_all_tasks_blocked()
+    inbox.put_nowait(parcel(1, 2, 3, 4))
+    await wait_all_tasks_blocked()
+    assert [numbers(batch) for batch in outbox.held()] == [[1, 2, 3]]
+    assert numbers(await outbox.take()) == [1, 2, 3]
+    assert numbers(await outbox.take()) == [4]
+    assert trio.current_time() == 0
+    nursery.cancel_scope.cancel()
+
+
 async def test_by_size_or_timeout_alone_means_that_nothing_is_handed_through(inbox, outbox, autojump_clock, nursery):
     start(nursery, inbox, outbox, eager=False)
     await wait_all_tasks_blocked()

@@ -199,8 +199,7 @@ class ResumeState:
         They say of each series that nothing is known of where it begins. Without them a process that dies before the
         first state is written would leave events that its successor does not know of.
         """
-        newest = batch.newest()
-        fresh = set() if newest.keys() <= self._begun else newest.keys() - self._begun
+        fresh = batch.newest().keys() - self._begun
         records = []
         for value, key, timestamp_ms, route in batch.events if fresh else ():
             if route.dead_letter or (route, key) not in fresh:
