@@ -237,8 +237,8 @@ class ResumeState:
     def change(self) -> Change:
         """What has changed since the last `settle`, whole."""
         self._catch_up()
-        moved = [(line, line.mark) for line in self._changed if line.mark is not None]
-        records = self._sheets.write([line for line, _ in moved]) if moved else []
+        moved = [(line, mark) for line in self._changed if (mark := line.mark) is not None]
+        records = self._sheets.write(moved) if moved else []
         spooled = None
         if self.spooled is not None and self.spooled != self._spooled_before:
             spooled = self.spooled

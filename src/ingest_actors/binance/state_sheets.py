@@ -90,18 +90,20 @@ class Sheets:
             self._number = sheet.number
             self._turn = sheet.turn + 1
 
-    def write(self, changed: Sequence[Line]) -> list[tuple[bytes, bytes]]:
-        """The records of a change, keys and values; all that was not settled must be in it."""
+    def write(self, moved: Sequence[tuple[Line, Mark]]) -> list[tuple[bytes, bytes]]:
+        """The records of a change, keys and values; all that was not settled must be in it, with its new mark."""
         self._number += 1
         records: list[tuple[bytes, bytes]] = []
         turn = self._turn % (TURNS * ROUNDS_KEPT)
-        for part, start in enumerate(range(0, len(changed), MARKS_A_SHEET)):
-            lines = changed[start : start + MARKS_A_SHEET]
-            self._add(records, f"changes/{turn}/{part}", [(line, line.mark) for line in lines])
-            records += [self._alone(line) for line in lines if line.mark is not None and _heavy(line.mark)]
+        for part, start in enumerate(range(0, len(moved), MARKS_A_SHEET)):
+            marks = {line.name: mark for line, mark in moved[start : start + MARKS_A_SHEET]}
+            heavy = [name for name, mark in marks.items() if (mark.holes or mark.gaps) and _heavy(mark)]
+            alone = [self._record(name, {name: marks.pop(name)}) for name in heavy]
+            self._add(records, f"changes/{turn}/{part}", marks)
+            records += alone
         first = turn % TURNS * BLOCKS_A_TURN
         for block in range(first, first + BLOCKS_A_TURN):
-            self._add(records, f"block/{block}", [(line, _known(line)) for line in self._blocks[block]])
+            self._add(records, f"block/{block}", _all_of(self._blocks[block]))
         return records
 
     def settle(self) -> None:
@@ -114,22 +116,26 @@ class Sheets:
         other._number, other._turn = self._number, self._turn
         return other
 
-    def _add(self, records: list[tuple[bytes, bytes]], name: str, lines: Iterable[tuple[Line, Mark | None]]) -> None:
-        marks = {line.name: mark for line, mark in lines if mark is not None and not _heavy(mark)}
+    def _add(self, records: list[tuple[bytes, bytes]], name: str, marks: dict[str, Mark]) -> None:
         if marks:
             records.append(self._record(name, marks))
-
-    def _alone(self, line: Line) -> tuple[bytes, bytes]:
-        assert line.mark is not None
-        return self._record(line.name, {line.name: line.mark})
 
     def _record(self, name: str, marks: dict[str, Mark]) -> tuple[bytes, bytes]:
         return (self._prefix + name).encode(), encode_sheet(Sheet(self._number, self._turn, marks))
 
 
-def _known(line: Line) -> Mark | None:
-    """What a block says of a series: of one whose new mark is alone in a record, what the topic knows so far."""
-    return line.settled if line.mark is not None and _heavy(line.mark) else line.mark
+def _all_of(block: Iterable[Line]) -> dict[str, Mark]:
+    """What a block says: of a series whose new mark is alone in a record, what the topic knows so far."""
+    marks: dict[str, Mark] = {}
+    for line in block:
+        mark = line.mark
+        if mark is not None and (mark.holes or mark.gaps) and _heavy(mark):
+            mark = line.settled
+            if mark is not None and _heavy(mark):
+                continue
+        if mark is not None:
+            marks[line.name] = mark
+    return marks
 
 
 def rank(sheet: Sheet, *, alone: bool) -> int:
@@ -139,4 +145,4 @@ def rank(sheet: Sheet, *, alone: bool) -> int:
 
 def _heavy(mark: Mark) -> bool:
     """Whether a mark is too large for a sheet with others."""
-    return bool(mark.holes or mark.gaps) and len(mark.holes) + _GAP_WEIGHT * len(mark.gaps) > WEIGHT_MAX
+    return len(mark.holes) + _GAP_WEIGHT * len(mark.gaps) > WEIGHT_MAX
