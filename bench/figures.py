@@ -50,6 +50,8 @@ def bars(
         drawn, [f" {value:,.0f}" if value >= 100 else f" {value:,.2f}" for value in middle], fontsize=7, padding=3
     )
     axes.margins(x=0.18)
+    axes.locator_params(axis="x", nbins=5)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axes.set_xlabel(label)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
